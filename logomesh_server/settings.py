@@ -1,0 +1,256 @@
+"""Django's settings, made from the environment (see env.py). Nothing here is secret or of one place."""
+
+from pathlib import Path
+from typing import Any
+
+from . import env
+from .embedded import Places
+from .version import VERSION
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = env.data_dir()
+PLACES = Places.of(DATA_DIR)
+UPLOADS_DIR = DATA_DIR / "uploads"
+
+DEBUG = env.flag("DEBUG")
+SECRET_KEY = env.secret_key(DATA_DIR)
+HTTPS = env.flag("LOGOMESH_HTTPS")  # reached through a proxy that ends TLS
+PUBLIC_URL = env.text("LOGOMESH_URL").rstrip("/")  # as people write it in the browser; for links in mails
+METRICS_TOKEN = env.text("LOGOMESH_METRICS_TOKEN")
+
+ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "logomesh_server",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "guardian",
+    "rest_framework",
+    "drf_spectacular",
+    "workspaces",
+    "sync",
+    "migration",
+]
+
+MIDDLEWARE = [
+    "logomesh_server.middleware.RequestIds",
+    "logomesh_server.middleware.Problems",
+    "logomesh_server.middleware.SecurityHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "logomesh_server.urls"
+WSGI_APPLICATION = "logomesh_server.asgi.wsgi"
+ASGI_APPLICATION = "logomesh_server.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# The data. Without DATABASE_URL the embedded PostgreSQL serves, on a socket in the data folder.
+EMBEDDED_DATABASE = not env.text("DATABASE_URL")
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.database(env.text("DATABASE_URL") or PLACES.database_url),
+}
+# The first schema is ours; further ones (say, where pgvector lives) are only read.
+DATABASE_SCHEMA = env.listing("LOGOMESH_DB_SCHEMA")
+if DATABASE_SCHEMA:
+    quoted = ",".join('"' + name.replace('"', '""') + '"' for name in DATABASE_SCHEMA)
+    DATABASES["default"]["OPTIONS"]["options"] = f"-c search_path={quoted}"
+# As many connections as the web front has threads (logomesh_server/intake.py), kept open.
+WEB_THREADS = env.number("WEB_THREADS", 8, least=1, most=64)
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": WEB_THREADS + 2, "timeout": 10}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Redis wakes and remembers; it never holds the truth.
+EMBEDDED_REDIS = not env.text("REDIS_URL")
+REDIS_URL = env.text("REDIS_URL") or PLACES.redis_url
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "logomesh",
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 5},
+    }
+}
+
+# Work in the background. Redis is only the alarm clock: a job's truth is its row in PostgreSQL, so every
+# task may run twice and none may matter if it is lost.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    "unacked_restore_throttle": 1,
+    "socket_connect_timeout": 2,
+    "global_keyprefix": "logomesh:",
+}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+
+# People
+AUTH_USER_MODEL = "workspaces.Person"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+LOGIN_URL = "/sign-in"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+# Guardian only lends its permission models: workspaces.access decides, never guardian's leaking defaults.
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = False
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]
+
+# What browsers are told
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
+# Scripts, styles and pictures come from here and nowhere else, and nothing is inline.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# The admin's theme runs on Alpine.js, which evaluates expressions in attributes.
+CONTENT_SECURITY_POLICY_ADMIN = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+
+# Request bodies (bytes, seconds; see intake.py). Anything over MEMORY goes to a temporary file.
+INTAKE = {
+    "body_bytes": 1024**2,  # any path that is not listed below
+    "large_bodies": {  # path pattern: bytes
+        r"^/api/v1/spaces/[^/]+/changes(/fetch)?$": 257 * 1024**2,
+        r"^/api/v1/(uploads|imports)(/|$)": env.number("MAX_UPLOAD_BYTES", 20 * 1024**3, most=2**62),
+        r"^/(spaces/[^/]+/)?imports?(/|$)": env.number("MAX_UPLOAD_BYTES", 20 * 1024**3, most=2**62),
+    },
+    "memory_bytes": 1024**2,
+    "first_byte_seconds": 10,
+    "bytes_a_second": 4 * 1024,  # a body that comes slower than this, after the grace time, is a 408
+    "grace_seconds": 10,
+    "threads": WEB_THREADS,
+    "waiting": 256,  # requests that may wait for a thread; the next one is told to come back
+    "queue_seconds": 20,
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # intake.py has already measured the body
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
+FILE_UPLOAD_TEMP_DIR = None
+FILE_UPLOAD_PERMISSIONS = 0o600
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "logomesh_server.rendering.answer_exception",
+    "UNAUTHENTICATED_USER": None,
+    "STRICT_JSON": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "LogoMesh Server",
+    "DESCRIPTION": "Sync, sharing and migration of LogoMesh spaces. Errors are application/problem+json.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = env.text("STATIC_ROOT") or str(DATA_DIR / "static")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+MEDIA_ROOT = str(UPLOADS_DIR)
+
+for name, value in env.mail(env.text("EMAIL_URL")).items():
+    globals()[name] = value
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request": {"()": "logomesh_server.logs.AddRequestId"}},
+    "formatters": {"json": {"()": "logomesh_server.logs.JsonLines"}, "plain": {"()": "logomesh_server.logs.Plain"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "filters": ["request"],
+            "formatter": "plain" if DEBUG else "json",
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        # Client errors are answered, not news; unexpected exceptions are logged in rendering.py.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "psycopg.pool": {"level": "ERROR"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
+}
