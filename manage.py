@@ -16,7 +16,8 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    from logomesh_server.embedded import CannotStart, services_for_a_command
+    from logomesh_server.embedded import services_for_a_command
+    from logomesh_server.folder import CannotStart
 
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     try:

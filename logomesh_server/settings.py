@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from . import env
-from .embedded import Places
+from .folder import Places
 from .version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -135,6 +135,7 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
+CSRF_FAILURE_VIEW = "logomesh_server.rendering.csrf_failure"
 LOGIN_URL = "/sign-in"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"

@@ -1,0 +1,69 @@
+"""What every request passes: an id, problems instead of crashes, and headers that protect browsers."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from . import rendering
+from .logs import request_id
+
+Next = Callable[[HttpRequest], HttpResponseBase]
+
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestIds:
+    """Takes the caller's X-Request-ID, or makes one, and gives it back; it is in every log line and problem."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        identifier = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(identifier)
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = identifier
+            return response
+        finally:
+            request_id.reset(token)
+
+
+class Problems:
+    """Answers what a plain view raises; an API never answers HTML, whatever happened."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        return rendering.as_problem(request, response)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:
+        return rendering.answer(request, exception)
+
+
+class SecurityHeaders:
+    """A strict content policy, and nothing of a signed-in person kept in any cache."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        policy = (
+            settings.CONTENT_SECURITY_POLICY_ADMIN
+            if request.path_info.startswith("/admin/")
+            else settings.CONTENT_SECURITY_POLICY
+        )
+        response.headers.setdefault("Content-Security-Policy", policy)
+        response.headers.setdefault(
+            "Permissions-Policy", "camera=(), microphone=(), geolocation=(), interest-cohort=()"
+        )
+        if not request.path_info.startswith(settings.STATIC_URL):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response

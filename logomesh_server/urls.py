@@ -1,0 +1,22 @@
+"""Every address of the server, app by app."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from . import health
+
+urlpatterns = [
+    path("livez", health.alive, name="livez"),
+    path("readyz", health.ready, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+    path("api/v1/about", health.About.as_view(), name="about"),
+    path("admin/", admin.site.urls),
+    path("", include("workspaces.urls")),
+    path("", include("sync.urls")),
+    path("", include("migration.urls")),
+]
+
+handler400 = "logomesh_server.rendering.bad_request"
+handler403 = "logomesh_server.rendering.forbidden"
+handler404 = "logomesh_server.rendering.not_found"
+handler500 = "logomesh_server.rendering.unexpected"
