@@ -1,0 +1,375 @@
+"""Reads the rows of a recognised file. Runs only in the child.
+
+SQLite itself sorts the rows in two: those whose every cell is already what the record will
+hold (*plain*, nearly all) come as values ready to use; the others are read cell by cell, with
+their storage class and bytes, and go through `migration.mapping`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Iterator, Sequence
+
+import apsw
+
+from migration.cells import Cell, RawText, plain_object, read_id
+from migration.dialects import Dialect, Schema
+from migration.mapping import Deviation, SetAside, Source, Taken, map_row, move_fields, sources
+from migration.sandbox.opening import quoted
+from sync.core.limits import MAX_ID_CHARACTERS, MAX_INTEGER
+from sync.core.records import Record, compose_id
+from sync.core.schema import Kind
+
+_CODECS = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+_AFFINITY_TEXT = ("CHAR", "CLOB", "TEXT")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the file and what it becomes."""
+
+    position: int
+    """The rowid; in a table without rowids, the place in its order."""
+    outcome: Taken | SetAside
+    cells: dict[str, Cell] | None = None
+    """The row as it is, where it is set aside."""
+
+
+class Reader:
+    """The rows of one file, table by table, and what a row must know of the others."""
+
+    def __init__(self, db: apsw.Connection, schema: Schema, dialect: Dialect) -> None:
+        self.db = db
+        self.schema = schema
+        self.dialect = dialect
+        self.codec = _CODECS[schema.encoding]
+        self.sources = {source.name: source for source in sources(schema, dialect)}
+        self._temporary: set[str] = set()
+        db.execute("CREATE TEMP TABLE places (position INTEGER PRIMARY KEY, sort_order NUMERIC)")
+
+    # What a row must know of the others (mapping.World)
+
+    def lives(self, type_: str, id_: str) -> bool:
+        return type_ in self.sources and bool(
+            self.db.execute(f"SELECT {self._lives(type_, '?1')}", (id_,)).fetchone()[0]
+        )
+
+    def is_first(self, source: Source, id_: str, position: int) -> bool:
+        if self._is_unique(source):
+            return True
+        first = self.db.execute(f"SELECT position FROM temp.{self._firsts(source)} WHERE id = ?", (id_,))
+        return first.fetchone() == (position,)
+
+    def is_first_vector(self, segment_id: str, position: int) -> bool:
+        first = self.db.execute(f"SELECT position FROM temp.{self._vectors} WHERE id = ?", (segment_id,))
+        return first.fetchone() == (position,)
+
+    def sort_order(self, position: int) -> int | float | None:
+        row = self.db.execute("SELECT sort_order FROM temp.places WHERE position = ?", (position,)).fetchone()
+        return row and row[0]
+
+    def _lives(self, type_: str, id_: str) -> str:
+        """SQL: whether there is a record of this id that is taken itself."""
+        source = self.sources[type_]
+        if not self._is_unique(source):
+            return f"EXISTS (SELECT 1 FROM temp.{self._firsts(source)} WHERE id = {id_} AND lives)"
+        parents = [
+            f"AND {self._lives(parent, f'{type_}.{quoted(source.column_of(name) or name)}')}"
+            for name, parent in source.type.parents.items()
+        ]
+        own = f"{type_}.{quoted(source.id_column or '')}"
+        return (
+            f"EXISTS (SELECT 1 FROM main.{quoted(source.table.name)} AS {type_}"
+            f" WHERE {own} = {id_} AND {_is_id(own)} {' '.join(parents)})"
+        )
+
+    def _is_unique(self, source: Source) -> bool:
+        """Whether an index of the file vouches that no two rows of this table have the same id."""
+        if source.name not in self._uniqueness:
+            columns = (
+                [source.id_column]
+                if source.id_column
+                else [source.column_of(name) or name for name in source.type.identity]
+            )
+            self._uniqueness[source.name] = self._has_unique_index(source, columns)
+        return self._uniqueness[source.name]
+
+    @cached_property
+    def _uniqueness(self) -> dict[str, bool]:
+        return {}
+
+    def _has_unique_index(self, source: Source, columns: Sequence[str]) -> bool:
+        declared = {column.name: column.declared.upper() for column in source.table.columns}
+        if not all(
+            any(word in declared[name] for word in _AFFINITY_TEXT) and "INT" not in declared[name]
+            for name in columns
+        ):
+            return False
+        table = quoted(source.table.name)
+        for _, index, unique, _, partial in self.db.execute(f"PRAGMA main.index_list({table})").fetchall():
+            if not unique or partial:
+                continue
+            info = self.db.execute(f"PRAGMA main.index_xinfo({quoted(index)})").fetchall()
+            keys = {(name, collation) for _, _, name, _, collation, key in info if key}
+            if keys and keys <= {(name, "BINARY") for name in columns}:
+                return True
+        return False
+
+    def _firsts(self, source: Source) -> str:
+        """A temporary table: id -> position of its first row, and whether that row is taken."""
+        name = f"firsts_{source.name}"
+        if name in self._temporary:
+            return name
+        self._temporary.add(name)
+        self.db.execute(
+            f"CREATE TEMP TABLE {name} (id TEXT PRIMARY KEY, position INTEGER, lives INTEGER) WITHOUT ROWID"
+        )
+        names = [source.id_column] if source.id_column else list(source.type.identity)
+        columns = [source.id_column or source.column_of(each) or each for each in names if each]
+        parents = [(source.column_of(each) or each, type_) for each, type_ in source.type.parents.items()]
+        for position, cells in self._cells(source, "TRUE"):
+            parts = [read_id(cells[column])[0] for column in columns]
+            if not all(parts):
+                continue
+            texts = [part for part in parts if part]
+            id_ = texts[0] if source.id_column else compose_id(texts)
+            ends = [(read_id(cells[column])[0], type_) for column, type_ in parents]
+            lives = all(end is not None and self.lives(type_, end) for end, type_ in ends)
+            self.db.execute(f"INSERT OR IGNORE INTO temp.{name} VALUES (?, ?, ?)", (id_, position, lives))
+        return name
+
+    @cached_property
+    def _vectors(self) -> str:
+        """A temporary table: segment -> position of its first context row of type embedding."""
+        source = self.sources["segment_related_context"]
+        self.db.execute("CREATE TEMP TABLE vectors (id TEXT PRIMARY KEY, position INTEGER) WITHOUT ROWID")
+        segment, kind = (quoted(source.column_of(name) or name) for name in ("segment_id", "context_type"))
+        self.db.execute(
+            f"INSERT OR IGNORE INTO temp.vectors SELECT CAST({segment} AS TEXT), {_position(source)}"
+            f" FROM {_table(source)} WHERE {kind} = 'embedding' ORDER BY {_position(source)}"
+        )
+        return "vectors"
+
+    # Segments whose order only rowids decide
+
+    def find_places(self) -> Iterator[tuple[int, int | float]]:
+        """(position, sort_order that keeps the segment's place) where the file's own would not."""
+        source = self.sources.get("segments")
+        if source is None:
+            return
+        thought = quoted(source.column_of("thought_id") or "")
+        order, created = (
+            quoted(column) if (column := source.column_of(name)) else "NULL"
+            for name in ("sort_order", "created_at")
+        )
+        position = _position(source)
+        ordered = self.db.execute(
+            f"SELECT {thought}, {order}, {created}, {position}, ({order} IS lag({order}) OVER own"
+            f" AND {created} IS lag({created}) OVER own) FROM {_table(source)} WHERE typeof({thought}) = 'text'"
+            f" WINDOW own AS (PARTITION BY {thought} ORDER BY {order}, {created}, {position})"
+        )
+        siblings: list[tuple[Any, Any, int]] = []
+        tied, current = False, None
+        for thought_id, sort_order, created_at, place, tie in ordered:
+            if thought_id != current:
+                if tied:
+                    yield from _places(siblings)
+                siblings, tied, current = [], False, thought_id
+            siblings.append((sort_order, created_at, place))
+            tied = tied or bool(tie)
+        if tied:
+            yield from _places(siblings)
+
+    def keep_places(self, places: Sequence[tuple[int, int | float]]) -> None:
+        self.db.executemany("INSERT INTO temp.places VALUES (?, ?)", places)
+
+    # Rows
+
+    def count(self, table: str) -> int:
+        name = quoted(self.schema.tables[table].name)
+        return int(self.db.execute(f"SELECT count(*) FROM main.{name}").fetchone()[0])
+
+    def rows(self, source: Source, after: int = 0) -> Iterator[Row]:
+        """All rows after a position, in order, each with what it becomes."""
+        plan = self._plan(source)
+        for position, plain, values in self._values(source, plan, after):
+            taken = plan.taken(values) if plain else None
+            yield Row(position, taken) if taken else self._odd(source, position)
+
+    def _plan(self, source: Source) -> _Plan:
+        # Temporary tables are made now: SQLite aborts a SELECT under way when one is.
+        unique = self._is_unique(source) or not self._firsts(source)
+        if source.name == "segment_related_context":
+            self._vectors  # noqa: B018
+        return _Plan(source, self._parents_live(source), unique)
+
+    def _parents_live(self, source: Source) -> str:
+        return " AND ".join(
+            self._lives(parent, f"t.{quoted(source.column_of(name) or name)}")
+            for name, parent in source.type.parents.items()
+        )
+
+    def _values(
+        self, source: Source, plan: _Plan, after: int
+    ) -> Iterator[tuple[int, bool, Sequence[Any]]]:
+        """(position, plain, values) of each row. A row whose text is no UTF-8 is not plain."""
+        while True:
+            cursor = self.db.execute(plan.select, (after,))
+            try:
+                for position, plain, *values in cursor:
+                    yield position, plain == 1, values
+                    after = position
+                return
+            except UnicodeDecodeError:
+                broken = self.db.execute(plan.next_position, (after,)).fetchone()[0]
+                yield broken, False, ()
+                after = broken
+
+    def _odd(self, source: Source, position: int) -> Row:
+        for _, cells in self._cells(source, f"{_position(source)} = {position:d}"):
+            outcome = map_row(source, position, cells, self)
+            return Row(position, outcome, cells if isinstance(outcome, SetAside) else None)
+        raise apsw.CorruptError(f"row {position} of {source.name} is not found again")
+
+    def _cells(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
+        """Rows as they are: every cell in its storage class, text as bytes decoded by us."""
+        names = source.columns
+        exact = ", ".join(
+            f"typeof(t.{quoted(name)}), CASE typeof(t.{quoted(name)})"
+            f" WHEN 'text' THEN CAST(t.{quoted(name)} AS BLOB) ELSE t.{quoted(name)} END"
+            for name in names
+        )
+        position = _position(source)
+        query = f"SELECT {position}, {exact} FROM {_table(source)} AS t WHERE {where} ORDER BY {position}"
+        for place, *values in self.db.execute(query):
+            yield place, {
+                name: self._decoded(values[2 * n + 1]) if values[2 * n] == "text" else values[2 * n + 1]
+                for n, name in enumerate(names)
+            }
+
+    def _decoded(self, data: bytes) -> str | RawText:
+        try:
+            return data.decode(self.codec)
+        except UnicodeDecodeError:
+            return RawText(data, self.codec)
+
+
+class _Plan:
+    """How the plain rows of one table are selected and become records."""
+
+    def __init__(self, source: Source, parents_live: str, unique: bool) -> None:
+        self.source = source
+        self.columns = {field.name: column for field, column in source.fields}
+        self.objects = [field.name for field, _ in source.fields if field.kind is Kind.OBJECT]
+        self.names = [field.name for field, _ in source.fields]
+        self.blank: Record = {
+            field.name: {} if field.kind is Kind.OBJECT else None for field in source.type.fields
+        }
+        self.identity = source.type.identity
+        position = _position(source)
+        own = f"t.{quoted(source.id_column)}" if source.id_column else "NULL"
+        tests = [self._test(field.kind, f"t.{quoted(column)}") for field, column in source.fields]
+        if source.id_column:
+            tests.append(_is_id(own))
+        else:
+            tests += [_is_id(f"t.{quoted(self.columns[name])}") for name in self.identity]
+        tests += [f"t.{quoted(column)} IS NULL" for column in source.unknown]
+        if source.vector_column:
+            tests.append(f"t.{quoted(source.vector_column)} IS NULL")
+        if source.name == "segments":
+            tests.append(f"NOT EXISTS (SELECT 1 FROM temp.places WHERE position = {position})")
+        if source.name == "segment_related_context":
+            tests.append(f"t.{quoted(self.columns['context_type'])} IS NOT 'embedding'")
+        if parents_live:
+            tests.append(parents_live)
+        if not unique:
+            tests.append("FALSE")
+        values = [self._value(field.kind, f"t.{quoted(column)}") for field, column in source.fields]
+        self.select = (
+            f"SELECT {position}, {' AND '.join(filter(None, tests))}, {own}, {', '.join(values)}"
+            f" FROM {_table(source)} AS t WHERE {position} > ? ORDER BY {position}"
+        )
+        self.next_position = f"SELECT min({position}) FROM {_table(source)} AS t WHERE {position} > ?"
+
+    @staticmethod
+    def _test(kind: Kind, column: str) -> str:
+        if kind is Kind.NUMBER:
+            return (
+                f"({column} IS NULL OR typeof({column}) = 'real' AND abs({column}) < 1e308"
+                f" OR typeof({column}) = 'integer' AND {column} BETWEEN -{MAX_INTEGER} AND {MAX_INTEGER})"
+            )
+        if kind is Kind.TIME:
+            return (
+                f"({column} IS NULL OR typeof({column}) = 'text' AND {column} >= '0001'"
+                f" AND strftime('%Y-%m-%dT%H:%M:%fZ', {column}) = {column})"
+            )
+        if kind is Kind.OBJECT:
+            return f"({column} IS NULL OR typeof({column}) = 'text')"
+        return f"({column} IS NULL OR typeof({column}) = 'text' AND instr({column}, char(0)) = 0)"
+
+    @staticmethod
+    def _value(kind: Kind, column: str) -> str:
+        return f"substr({column}, 1, 23) || '000Z'" if kind is Kind.TIME else column
+
+    def taken(self, values: Sequence[Any]) -> Taken | None:
+        """The record of a plain row; None if one of its JSON cells wants a closer look."""
+        record = self.blank | dict(zip(self.names, values[1:]))
+        deviations: tuple[Deviation, ...] = ()
+        originals: dict[str, None] = {}
+        for name in self.objects:
+            text = record[name]
+            if text is None:
+                record[name] = {}
+                originals[self.columns[name]] = None
+                deviations += (Deviation("json-null", self.columns[name]),)
+            elif text == "{}":
+                record[name] = {}
+            else:
+                value = plain_object(text)
+                if value is None:
+                    return None
+                record[name] = value
+        if self.source.metadata_is_fields and move_fields(self.source, record):
+            deviations += (Deviation("fields-from-metadata", self.columns["metadata"]),)
+        if originals:
+            record["extra"] = {"originals": originals}
+        id_ = values[0] or compose_id([record[name] for name in self.identity])
+        return Taken(id_, record, deviations)
+
+
+def _places(siblings: list[tuple[Any, Any, int]]) -> Iterator[tuple[int, int | float]]:
+    """The smallest change of `sort_order` that makes (sort_order, created_at) order all siblings."""
+    last_order: float | int | None = None
+    last_created = ""
+    for sort_order, created_at, position in siblings:
+        order = sort_order if isinstance(sort_order, int | float) else 0
+        created = created_at if isinstance(created_at, str) else ""
+        new = order
+        if last_order is not None and order <= last_order:
+            new = last_order if created > last_created else last_order + 1
+        if new != sort_order:
+            yield position, new
+        last_order, last_created = new, created
+
+
+def _is_id(column: str) -> str:
+    return (
+        f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND {MAX_ID_CHARACTERS}"
+        f" AND instr({column}, char(0)) = 0"
+    )
+
+
+def _table(source: Source) -> str:
+    """SQL: the table with a position for every row."""
+    name = f"main.{quoted(source.table.name)}"
+    if not source.table.without_rowid:
+        return name
+    return f"(SELECT row_number() OVER () AS position_, * FROM {name})"
+
+
+def _position(source: Source) -> str:
+    if source.table.without_rowid:
+        return "position_"
+    taken = {column.name.lower() for column in source.table.columns}
+    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "rowid")
