@@ -6,7 +6,7 @@ import sys
 
 # They work without a database, or start what they need themselves.
 WITHOUT_SERVICES = {
-    "serve", "help", "check", "spectacular", "collectstatic", "makemessages", "compilemessages", "startapp",
+    "serve", "help", "check", "spectacular", "collectstatic", "makemessages", "compilemessages", "startapp", "makemigrations",
     "diffsettings", "version", "--version", "--help", "-h",
 }  # fmt: skip
 

@@ -73,6 +73,8 @@ class Service:
     name: str
     start: Callable[[], "subprocess.Popen[bytes]"]
     end_with: signal.Signals
+    stop_seconds: float = STOP_SECONDS  # afterwards it is killed
+    first_to_end: bool = False  # it uses others, and may end while they still run
     process: "subprocess.Popen[bytes]" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,8 +88,12 @@ class Service:
         self.process = self.start()
         return True
 
+    def ask_to_stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(self.end_with)
+
     def stop(self) -> None:
-        end_group(self.process.pid, self.end_with, STOP_SECONDS)
+        end_group(self.process.pid, self.end_with, self.stop_seconds)
         self.process.wait()
 
 
@@ -258,7 +264,9 @@ def start_services(
     except BaseException as error:
         stop_services(running)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise CannotStart(f"The disk that holds {places.data} is full: make room and start again.") from error
+            raise CannotStart(
+                f"The disk that holds {places.data} is full: make room and start again."
+            ) from error
         raise
     return running
 
@@ -314,22 +322,25 @@ def services_for_a_command() -> Iterator[bool]:
             lock.release()
 
 
-def _wait_for(
-    name: str, process: "subprocess.Popen[bytes]", ready: Callable[[], bool], log: Path
-) -> None:
+def _wait_for(name: str, process: "subprocess.Popen[bytes]", ready: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            end_group(process.pid, signal.SIGKILL, 5)
-            raise CannotStart(f"{name} did not start: {_last_words(log)} (more in {log}).")
-        time.sleep(0.02)
+    try:
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise CannotStart(f"{name} did not start: {_last_words(log)} (more in {log}).")
+            time.sleep(0.02)
+    except BaseException:
+        end_group(process.pid, signal.SIGKILL, 5)
+        raise
 
 
 def _package(name: str) -> Path:
     """The folder of an installed package, found without importing it: we only want the programs inside."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise CannotStart(f"The package {name} is not installed: run `make setup`, or give DATABASE_URL and REDIS_URL.")
+        raise CannotStart(
+            f"The package {name} is not installed: run `make setup`, or give DATABASE_URL and REDIS_URL."
+        )
     return Path(spec.submodule_search_locations[0])
 
 
@@ -363,8 +374,8 @@ def _system_user(owned: Path) -> str | None:
     ) if shutil.which("useradd") else None  # fmt: skip
     if made is None or made.returncode not in {0, 9}:  # 9: somebody else has just made it
         raise CannotStart(
-            "PostgreSQL does not run as root, and no system user could be made for it: run as an ordinary user,"
-            f" or make a system user named {SYSTEM_USER}."
+            "PostgreSQL does not run as root, and no system user could be made for it: run as an ordinary"
+            f" user, or make a system user named {SYSTEM_USER}."
         )
     return SYSTEM_USER
 

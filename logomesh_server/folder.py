@@ -1,11 +1,11 @@
 """The data folder: where its parts lie, whose it is at the moment, and whether this version can use it.
 
-    <data folder>/version       which product and PostgreSQL versions the folder is for
-                 /server.lock   held by whoever runs the services: `serve`, or a management command
-                 /postgres/     PostgreSQL's own data folder
-                 /redis/        nothing of value: Redis only wakes jobs and holds caches
-                 /run/          sockets and process ids (elsewhere when the path is too long for a socket)
-                 /logs/         what PostgreSQL and Redis say
+<data folder>/version       which product and PostgreSQL versions the folder is for
+             /server.lock   held by whoever runs the services: `serve`, or a management command
+             /postgres/     PostgreSQL's own data folder
+             /redis/        nothing of value: Redis only wakes jobs and holds caches
+             /run/          sockets and process ids (elsewhere when the path is too long for a socket)
+             /logs/         what PostgreSQL and Redis say
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class Places:
         run = data / "run"
         if len(os.fsencode(run / ".s.PGSQL.5432.lock")) > SOCKET_PATH_LIMIT:
             name = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
-            run = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp") / f"logomesh-{name}"  # noqa: S108
+            run = Path("/tmp") / f"logomesh-{name}"  # noqa: S108  (whose it is is checked before use)
         return cls(data, run)
 
     @property
@@ -73,6 +73,7 @@ class Places:
 
     def url_of(self, database: str, user: str = DATABASE) -> str:
         return f"postgresql://{user}@/{database}?host={quote(str(self.run), safe='')}"
+
 
 class FolderLock:
     """The right to run services on a data folder, held until `release` or the end of the process."""
@@ -144,8 +145,8 @@ def prepare_folder(places: Places) -> None:
         if error.errno == errno.ENOSPC:
             raise CannotStart(_disk_is_full(data)) from error
         raise CannotStart(
-            f"The data folder {data} cannot be written ({error.strerror}): give {_me()} the right to write there,"
-            " or choose another folder with LOGOMESH_DATA_DIR."
+            f"The data folder {data} cannot be written ({error.strerror}): give {_me()} the right to write"
+            " there, or choose another folder with LOGOMESH_DATA_DIR."
         ) from error
     _check_version(places)
     if shutil.disk_usage(data).free < LEAST_FREE_BYTES:
@@ -161,22 +162,22 @@ def _check_version(places: Places) -> None:
         layout = LAYOUT
     except (ValueError, KeyError, TypeError) as error:
         raise CannotStart(
-            f"{marker} is not readable, so {places.data} may belong to another program: choose another data folder"
-            " with LOGOMESH_DATA_DIR."
+            f"{marker} is not readable, so {places.data} may belong to another program: choose another"
+            " data folder with LOGOMESH_DATA_DIR."
         ) from error
     if layout != LAYOUT:
         raise CannotStart(
-            f"The data folder {places.data} was written by {NAME} {found.get('product', '(unknown)')}, which this"
-            f" version ({VERSION}) cannot read: start the version that wrote it, or choose another folder with"
-            " LOGOMESH_DATA_DIR. Nothing was changed."
+            f"The data folder {places.data} was written by {NAME} {found.get('product', '(unknown)')}, which"
+            f" this version ({VERSION}) cannot read: start the version that wrote it, or choose another folder"
+            " with LOGOMESH_DATA_DIR. Nothing was changed."
         )
     with contextlib.suppress(FileNotFoundError):
         major = (places.postgres / "PG_VERSION").read_text().strip()
         if major != str(POSTGRES_MAJOR):
             raise CannotStart(
                 f"{places.postgres} holds data of PostgreSQL {major}, and this version comes with PostgreSQL"
-                f" {POSTGRES_MAJOR}: export it with the version that wrote it (pg_dump), or choose another folder"
-                " with LOGOMESH_DATA_DIR. Nothing was changed."
+                f" {POSTGRES_MAJOR}: export it with the version that wrote it (pg_dump), or choose another"
+                " folder with LOGOMESH_DATA_DIR. Nothing was changed."
             )
 
 

@@ -2,13 +2,23 @@
 
 import json
 import logging
+import re
+import uuid
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"request_id", "message", "asctime", "request"}
+
+
+def choose_request_id(environ: Mapping[str, Any]) -> str:
+    """The caller's X-Request-ID where it is a harmless one, else a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 class AddRequestId(logging.Filter):

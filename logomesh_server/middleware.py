@@ -1,29 +1,24 @@
 """What every request passes: an id, problems instead of crashes, and headers that protect browsers."""
 
-import re
-import uuid
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from . import rendering
-from .logs import request_id
+from .logs import choose_request_id, request_id
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
-_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
 
 class RequestIds:
-    """Takes the caller's X-Request-ID, or makes one, and gives it back; it is in every log line and problem."""
+    """Takes the caller's X-Request-ID, or makes one; every log line, problem and answer bears it."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        identifier = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        identifier = choose_request_id(request.META)
         token = request_id.set(identifier)
         try:
             response = self.get_response(request)

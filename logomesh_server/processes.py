@@ -13,6 +13,15 @@ from pathlib import Path
 
 import psutil
 
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Have this process sent `number` when its parent ends, however that comes about. Only Linux can."""
+    if _libc is not None:
+        _libc.prctl(1, int(number))  # 1: PR_SET_PDEATHSIG
+
+
 def start_child(
     arguments: Sequence[str | Path],
     *,
@@ -20,16 +29,15 @@ def start_child(
     user: str | None = None,
     environment: dict[str, str] | None = None,
     log: Path | None = None,
+    folder: Path | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a program in a process group of its own, which Linux ends (`end_with`) if we are killed."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     parent = os.getpid()
 
     def before_exec() -> None:
-        if libc is not None:
-            libc.prctl(1, int(end_with))  # PR_SET_PDEATHSIG
-            if os.getppid() != parent:
-                os._exit(1)
+        end_with_parent(end_with)
+        if os.getppid() != parent:
+            os._exit(1)
 
     output = log.open("ab") if log is not None else None
     try:
@@ -39,12 +47,12 @@ def start_child(
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
             start_new_session=True,
-            preexec_fn=before_exec,  # noqa: PLW1509  (we have no threads yet when children start)
+            preexec_fn=before_exec,
             user=user,
             group=pwd.getpwnam(user).pw_gid if user else None,
             extra_groups=[] if user else None,
             env=environment,
-            cwd="/" if user else None,
+            cwd=folder or "/",
         )
     finally:
         if output is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import redis
 from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
@@ -21,7 +22,7 @@ from rest_framework import exceptions as rest
 from workspaces.problems import Problem
 
 from . import problems
-from .logs import request_id
+from .logs import choose_request_id, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ def problem_of(exception: Exception) -> Problem:
     if isinstance(exception, RequestDataTooBig):
         return problems.BodyTooLarge("The request is larger than this address takes.")
     if isinstance(
-        exception, SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnreadablePostError | UnicodeError
+        exception,
+        SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnreadablePostError | UnicodeError,
     ):
         return problems.BadRequest(_why_unreadable(exception))
     if isinstance(exception, OperationalError | InterfaceError):
@@ -60,8 +62,8 @@ def problem_of(exception: Exception) -> Problem:
         return problems.StorageFull("There is no room left on the server's disk. Tell the people who run it.")
     logger.error("Unexpected exception", exc_info=exception)
     return problems.OurMistake(
-        "The server met a mistake of its own; nothing of this request was kept. Tell the people who run it the"
-        " request id."
+        "The server met a mistake of its own; nothing of this request was kept. Tell the people who run it"
+        " the request id."
     )
 
 
@@ -78,7 +80,9 @@ def _database_problem(exception: Exception) -> Problem:
 
 def _why_unreadable(exception: Exception) -> str:
     if type(exception).__name__ == "DisallowedHost":
-        return "The server is not known by the name in the Host header; its operator can add it to ALLOWED_HOSTS."
+        return (
+            "The server does not go by the name in the Host header; its operator can add it to ALLOWED_HOSTS."
+        )
     if isinstance(exception, UnreadablePostError):
         return "The request broke off before all of it had arrived."
     if isinstance(exception, UnicodeError):
@@ -146,7 +150,7 @@ def _wants_a_page(request: HttpRequest) -> bool:
     if request.path_info.startswith("/api/"):
         return False
     accepted = request.META.get("HTTP_ACCEPT", "")
-    return "text/html" in accepted or not ("json" in accepted)
+    return "text/html" in accepted or "json" not in accepted
 
 
 def _json(problem: Problem) -> HttpResponse:
@@ -160,6 +164,21 @@ def _json(problem: Problem) -> HttpResponse:
 def _page(problem: Problem) -> HttpResponse:
     context = {"problem": problem, "request_id": request_id.get()}
     return HttpResponse(render_to_string("problem.html", context), status=problem.status)
+
+
+def answer_early(
+    environ: dict[str, Any], exception: Exception
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body for a request that never reached Django (see intake.py)."""
+    request = WSGIRequest(environ)
+    token = request_id.set(choose_request_id(environ))
+    try:
+        response = answer(request, exception)
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+        headers.append((b"x-request-id", request_id.get().encode()))
+        return response.status_code, headers, response.content
+    finally:
+        request_id.reset(token)
 
 
 def answer_exception(exception: Exception, context: dict[str, Any]) -> HttpResponse:
@@ -228,5 +247,3 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's CSRF_FAILURE_VIEW."""
     logger.info("CSRF check failed: %s", reason)
     return render(request, _BY_STATUS[403])
-
-

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from sync.core.limits import MAX_RECORD_BYTES
+
 from . import env
 from .folder import Places
 from .version import VERSION
@@ -85,7 +87,7 @@ if DATABASE_SCHEMA:
 # As many connections as the web front has threads (logomesh_server/intake.py), kept open.
 WEB_THREADS = env.number("WEB_THREADS", 8, least=1, most=64)
 DATABASES["default"]["CONN_MAX_AGE"] = 0
-DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": WEB_THREADS + 2, "timeout": 10}
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": 2 * WEB_THREADS + 2, "timeout": 10}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis wakes and remembers; it never holds the truth.
@@ -173,21 +175,24 @@ CONTENT_SECURITY_POLICY_ADMIN = (
     " frame-ancestors 'none'"
 )
 
-# Request bodies (bytes, seconds; see intake.py). Anything over MEMORY goes to a temporary file.
-INTAKE = {
-    "body_bytes": 1024**2,  # any path that is not listed below
-    "large_bodies": {  # path pattern: bytes
-        r"^/api/v1/spaces/[^/]+/changes(/fetch)?$": 257 * 1024**2,
-        r"^/api/v1/(uploads|imports)(/|$)": env.number("MAX_UPLOAD_BYTES", 20 * 1024**3, most=2**62),
-        r"^/(spaces/[^/]+/)?imports?(/|$)": env.number("MAX_UPLOAD_BYTES", 20 * 1024**3, most=2**62),
+# What one request may cost a web process (intake.Limits says what each figure means).
+MAX_UPLOAD_BYTES = env.number("MAX_UPLOAD_BYTES", 20 * 1024**3, most=2**62)
+INTAKE: dict[str, Any] = {
+    "body_bytes": 1024**2,
+    "large_bodies": {
+        r"^/api/v1/spaces/[^/]+/changes(/fetch)?$": MAX_RECORD_BYTES + 1024**2,
+        r"^/api/v1/(uploads|imports)(/|$)": MAX_UPLOAD_BYTES,
+        r"^/(spaces/[^/]+/)?imports?(/|$)": MAX_UPLOAD_BYTES,
     },
-    "memory_bytes": 1024**2,
-    "first_byte_seconds": 10,
-    "bytes_a_second": 4 * 1024,  # a body that comes slower than this, after the grace time, is a 408
+    "memory_bytes": 2 * 1024**2,
+    "spool": DATA_DIR / "incoming",
     "grace_seconds": 10,
+    "bytes_a_second": 4 * 1024,
     "threads": WEB_THREADS,
-    "waiting": 256,  # requests that may wait for a thread; the next one is told to come back
+    "streams": WEB_THREADS,
+    "waiting": 256,
     "queue_seconds": 20,
+    "send_seconds": 60,
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # intake.py has already measured the body
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
@@ -238,7 +243,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"request": {"()": "logomesh_server.logs.AddRequestId"}},
-    "formatters": {"json": {"()": "logomesh_server.logs.JsonLines"}, "plain": {"()": "logomesh_server.logs.Plain"}},
+    "formatters": {
+        "json": {"()": "logomesh_server.logs.JsonLines"},
+        "plain": {"()": "logomesh_server.logs.Plain"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
