@@ -2,7 +2,7 @@
 
 A *path* names what merges by itself: a field ("title") or a key of an object
 ("fields.priority"; the key is all after the first dot). A *patch* maps paths to new
-values, `GONE` for what the client removed.
+values, `GONE` for a key that the client removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Marker(Enum):
 
 
 GONE: Final = _Marker.GONE
-"""In a patch: the client removed this. As a value: nothing is there."""
+"""No such key in an object. An empty field is None instead."""
 UNKNOWN: Final = _Marker.UNKNOWN
 """A base value that the history no longer holds."""
 
@@ -71,7 +71,7 @@ def put(record: Record, path: str, value: Any) -> None:
     """Set or remove (`GONE`) the value at a path."""
     name, dot, key = path.partition(".")
     if not dot:
-        record[name] = None if value is GONE else value
+        record[name] = value
         return
     holder = dict(record.get(name, {}))
     if value is GONE:
@@ -97,12 +97,14 @@ def changed_at(stored: Stored, path: str) -> int:
     """The version that last changed this path; 0 if nobody ever set it."""
     if (version := stored.field_versions.get(path)) is not None:
         return version
-    return 0 if value_at(stored.record, path) in (None, GONE) else stored.born
+    value = value_at(stored.record, path)
+    return 0 if value is GONE or (value is None and "." not in path) else stored.born
 
 
 def is_layout(type_: RecordType, path: str) -> bool:
+    """Whether this path says only where and how a record is drawn (or that it was just moved)."""
     known = type_.by_name.get(path)
-    return known is not None and known.merge is Merge.LAYOUT
+    return known is not None and known.merge in (Merge.LAYOUT, Merge.LATEST)
 
 
 def content_version(type_: RecordType, stored: Stored) -> int:
@@ -203,20 +205,14 @@ def _drop_original(type_: RecordType, merged: Merged, path: str) -> None:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """JSON equality: unlike in Python, true is not 1, and an empty field equals a removed one."""
-    if a is b or (a in (None, GONE) and b in (None, GONE) and (a is GONE) == (b is GONE)):
-        return True
+    """JSON equality: unlike in Python, true is not 1."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_same, a, b))
-    return type(a) is not type(b) and a == b if _numbers(a, b) else bool(a == b)
-
-
-def _numbers(a: Any, b: Any) -> bool:
-    return isinstance(a, (int, float)) and isinstance(b, (int, float))
+    return bool(a == b)
 
 
 def _is_later(wanted: Any, current: Any) -> bool:

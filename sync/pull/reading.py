@@ -1,0 +1,135 @@
+"""Reading the feed: each live record once, at its latest version, and tombstones, in version order.
+
+Every query takes up after the last row of the one before. A record that changes meanwhile
+moves to a higher version and is read there, so no long transaction is needed and the
+server's memory does not grow with the space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Iterator
+from uuid import UUID
+
+from sync.core.limits import MAX_PAGE_BYTES
+from sync.pull.cursors import END, START, Cursor
+from sync.sql import cursor as sql_cursor
+from sync.tables import CONFLICT_FEED_JSON, TABLES
+
+# The size of a step is written into the statement: with LIMIT as a parameter PostgreSQL's
+# generic plan sorts the whole space.
+_STEPS: Final = (128, 1_000, 5_000)
+_STEP_BYTES: Final = 4 * 1024 * 1024
+
+_HEAD = """
+    SELECT h.head, h.epoch, h.purged_before,
+           (SELECT (extract(epoch FROM c.at) * 1000000)::int8 FROM sync_changeset c
+            WHERE c.space_id = h.space_id AND c.version = %b)
+    FROM sync_spacehead h WHERE h.space_id = %b"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The state of a space, and when the asked version was made (None: never)."""
+
+    head: int
+    epoch: UUID
+    purged_before: int
+    made_at: int | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some rows of the feed, as JSON texts, and the place after the last one."""
+
+    changes: list[str]
+    cursor: Cursor
+    head: int
+    more: bool
+
+
+def read_head(space_id: UUID, version: int = 0) -> Head:
+    """The head of a space that is known to exist."""
+    row = sql_cursor().execute(_HEAD, (version, space_id), prepare=True).fetchone()
+    assert row is not None, "a trigger gives every space a head"
+    return Head(*row)
+
+
+def start(space_id: UUID, head: Head) -> Cursor:
+    """The cursor of a first pull."""
+    return Cursor(space_id, head.epoch, 0, START, 0, head.head)
+
+
+def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = False) -> Iterator[Step]:
+    """Read on from a cursor, a piece at a time, until `limit` records or the end of the feed.
+
+    `head` was read before: all up to it is complete once the feed is exhausted.
+    """
+    size = _STEPS[0]
+    left = limit
+    while True:
+        size = size if left is None else next(step for step in _STEPS if step >= min(left, size))
+        wanted = size if left is None else min(size, left)
+        rows = _rows(cursor, size, embeddings)
+        more = len(rows) > wanted
+        rows = rows[:wanted]
+        if rows:
+            version, key, _ = rows[-1]
+            cursor = replace(cursor, version=version, key=bytes(key), made_at=0)
+        if not more:
+            head = max(head, cursor.version)
+            cursor = replace(cursor, version=head, key=END, made_at=0)
+        changes = [change for _, _, change in rows]
+        yield Step(changes, cursor, max(head, cursor.version), more)
+        if left is not None:
+            left -= len(rows)
+        if not more or left == 0:
+            return
+        average = sum(map(len, changes)) // len(changes) + 1
+        size = max(step for step in _STEPS if step == _STEPS[0] or step * average <= _STEP_BYTES)
+
+
+def page(cursor: Cursor, head: int, limit: int, *, embeddings: bool = False) -> Step:
+    """One page: up to `limit` records, fewer where they are large."""
+    changes: list[str] = []
+    size = 0
+    step = None
+    for step in steps(cursor, head, limit, embeddings=embeddings):
+        changes += step.changes
+        size += sum(map(len, step.changes))
+        if size > MAX_PAGE_BYTES:
+            break
+    assert step is not None
+    return replace(step, changes=changes)
+
+
+def _rows(cursor: Cursor, size: int, embeddings: bool) -> list[tuple[int, bytes, str]]:
+    query = _QUERIES[size, embeddings]
+    parameters = {
+        "space": cursor.space_id,
+        "version": cursor.version,
+        "key": cursor.key,
+        "fresh": cursor.fresh_until,
+    }
+    cur = sql_cursor()
+    cur.format = cur.format.__class__.BINARY
+    return cur.execute(query, parameters, prepare=True).fetchall()
+
+
+def _query(size: int, embeddings: bool) -> str:
+    place = "t.space_id = %(space)b AND (t.version, t.key) > (%(version)b::int8, %(key)b)"
+    parts = [
+        f"(SELECT t.version, t.key, {table.feed_json} AS change FROM {table.name} t"
+        f" WHERE {place} AND (NOT t.deleted OR t.version > %(fresh)b::int8)"
+        f" ORDER BY t.version, t.key LIMIT {size + 1})"
+        for table in TABLES.values()
+        if embeddings or not table.type.opt_in
+    ]
+    parts.append(
+        f"(SELECT t.version, t.key, {CONFLICT_FEED_JSON} FROM sync_conflicts t WHERE {place}"
+        f" ORDER BY t.version, t.key LIMIT {size + 1})"
+    )
+    return f"{' UNION ALL '.join(parts)} ORDER BY version, key LIMIT {size + 1}"
+
+
+_QUERIES: Final = {(size, embeddings): _query(size, embeddings) for size in _STEPS for embeddings in (False, True)}

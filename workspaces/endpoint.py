@@ -1,0 +1,107 @@
+"""What all API views have in common: who asks, strict JSON in, JSON out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.views import APIView
+
+from workspaces.access import Caller
+from workspaces.problems import Problem
+from workspaces.signing_in import authenticate
+
+
+class BadRequest(Problem):
+    type = "malformed"
+    status = 400
+    title = "The request cannot be read"
+
+
+class MethodNotAllowed(Problem):
+    type = "method-not-allowed"
+    status = 405
+    title = "This address does not take that method"
+
+
+class Endpoint(APIView):
+    """An API view. Handlers get Django's own request and answer with `json_answer`.
+
+    It is an APIView so that the API's schema can be drawn from it; content negotiation,
+    parsers and throttles of REST framework cost more than our smallest answers, so a request
+    goes straight to its handler. A `Problem` that is raised is rendered by the middleware.
+    """
+
+    caller: Caller
+    needs_sign_in = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        self.args, self.kwargs = args, kwargs
+        method = request.method or ""
+        if method not in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+            raise MethodNotAllowed
+        handler = getattr(self, "get" if method == "HEAD" else method.lower(), None)
+        if handler is None:
+            raise MethodNotAllowed(f"It takes {', '.join(self.allowed_methods)}.")
+        if self.needs_sign_in:
+            self.caller = authenticate(request)
+        answer: HttpResponseBase = handler(request, *args, **kwargs)
+        return answer
+
+
+def json_answer(value: Any, status: int = 200) -> HttpResponse:
+    """JSON, from a value or from bytes that are JSON already."""
+    body = value if isinstance(value, bytes) else orjson.dumps(value)
+    return HttpResponse(body, status=status, content_type="application/json")
+
+
+def json_body(request: HttpRequest) -> dict[str, Any]:
+    """The body as an object that every JSON reader understands alike. Raises `BadRequest`."""
+    try:
+        text = request.body.decode()
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        text.encode()
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise BadRequest("The body is not UTF-8, or holds half of a surrogate pair.") from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deep.") from None
+    except ValueError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return document
+
+
+def text_in(body: dict[str, Any], name: str, *, most: int = 200, default: str | None = None) -> str:
+    """A text member of the body: not empty, without control characters, of bounded length."""
+    value = body.get(name, default)
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be a text.", pointer=f"/{name}")
+    value = value.strip()
+    if not value or len(value) > most:
+        raise BadRequest(f"{name} must have 1 to {most} characters.", pointer=f"/{name}")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise BadRequest(f"{name} must not hold control characters.", pointer=f"/{name}")
+    return value
+
+
+def choice_in(body: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or value not in choices:
+        raise BadRequest(f"{name} must be one of: {', '.join(choices)}.", pointer=f"/{name}")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,95 @@
+"""Who asks: by device token, or by the browser's session."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Any, Final
+
+import psycopg
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+
+from workspaces.access import Caller
+from workspaces.problems import DeviceRevoked, NotAllowed, Unauthenticated
+
+TOKEN_PREFIX: Final = "lm_"
+"""Makes tokens easy to find for scanners that look for leaked secrets."""
+
+# The token of a clone ends with the one that asked for it. The time of the last visit is
+# written once a minute at most: otherwise each pull would be a write.
+_CALLER: Final = """
+    WITH found AS (
+        SELECT d.id, d.person_id, p.email, p.is_superuser,
+               p.is_active AND d.revoked_at IS NULL AND coalesce(d.expires_at > now(), true)
+               AND NOT EXISTS (
+                   WITH RECURSIVE above AS (
+                       SELECT a.* FROM workspaces_device a WHERE a.id = d.made_by_id
+                       UNION SELECT a.* FROM workspaces_device a JOIN above b ON a.id = b.made_by_id)
+                   SELECT FROM above WHERE revoked_at IS NOT NULL OR expires_at <= now()
+               ) AS valid,
+               d.last_seen_at
+        FROM workspaces_device d JOIN workspaces_person p ON p.id = d.person_id
+        WHERE d.token_hash = %(hash)b
+    ), seen AS (
+        UPDATE workspaces_device d SET last_seen_at = now() FROM found
+        WHERE d.id = found.id AND found.valid
+          AND (found.last_seen_at IS NULL OR found.last_seen_at < now() - interval '1 minute')
+    )
+    SELECT id, person_id, email, is_superuser, valid FROM found"""
+
+
+class ForeignForm(NotAllowed):
+    type = "csrf-failed"
+    title = "The form came from another site or is too old"
+    default_detail = "Load the page again and repeat what you did."
+
+
+def new_token() -> str:
+    return TOKEN_PREFIX + token_urlsafe(32)
+
+
+def hash_of_token(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+def authenticate(request: HttpRequest) -> Caller:
+    """Raises `Unauthenticated`, `DeviceRevoked`, or `ForeignForm` for a page of another site."""
+    header = request.META.get("HTTP_AUTHORIZATION", "")
+    if header:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "token":
+            raise Unauthenticated
+        return _device_caller(token.strip())
+    person = getattr(request, "user", None)
+    if person is None or not person.is_authenticated:
+        raise Unauthenticated
+    _check_csrf(request)
+    return Caller(person.pk, person.email, None, person.is_superuser)
+
+
+def _device_caller(token: str) -> Caller:
+    if not token.isascii():
+        raise Unauthenticated
+    connection.ensure_connection()
+    cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
+    row = cursor.execute(_CALLER, {"hash": hash_of_token(token)}, prepare=True).fetchone()
+    if row is None:
+        raise Unauthenticated("This token is unknown.")
+    device, person, email, is_superuser, valid = row
+    if not valid:
+        raise DeviceRevoked
+    return Caller(person, email, device, is_superuser)
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
+        raise ForeignForm
+
+
+def _check_csrf(request: HttpRequest) -> None:
+    """API views are exempt from Django's own check, since tokens need none; sessions do."""
+    check = _CsrfCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    check.process_view(request, lambda: None, (), {})
