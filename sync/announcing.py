@@ -10,7 +10,6 @@ from uuid import UUID
 
 from workspaces.announcing import publish
 
-
 HEADS = "logomesh:head:"
 """Before the id of a space: the channel that says which version it is at."""
 

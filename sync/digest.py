@@ -17,11 +17,12 @@ _HASHED: Final = tuple(table for table in TABLES.values() if not table.type.opt_
 _SECTORS = """
     SELECT h.head, h.epoch, s.sector, s.hash, s.records
     FROM sync_spacehead h LEFT JOIN (
-        SELECT sector, bit_xor(hash) AS hash, sum(records)::int8 AS records FROM ({parts}) parts GROUP BY sector
+        SELECT sector, bit_xor(hash) AS hash, sum(records)::int8 AS records
+        FROM ({parts}) parts GROUP BY sector
     ) s ON true
     WHERE h.space_id = %(space)b""".format(
     parts=" UNION ALL ".join(
-        f"SELECT sector, bit_xor(hash) AS hash, count(*) AS records FROM {table.name}"  # noqa: S608
+        f"SELECT sector, bit_xor(hash) AS hash, count(*) AS records FROM {table.name}"
         " WHERE space_id = %(space)b AND NOT deleted GROUP BY sector"
         for table in _HASHED
     )
@@ -31,7 +32,7 @@ _ONE_SECTOR = """
     FROM sync_spacehead h LEFT JOIN ({parts}) r ON true
     WHERE h.space_id = %(space)b""".format(
     parts=" UNION ALL ".join(
-        f"SELECT '{table.type.name}' AS type, id, version, hash FROM {table.name}"  # noqa: S608
+        f"SELECT '{table.type.name}' AS type, id, version, hash FROM {table.name}"
         " WHERE space_id = %(space)b AND NOT deleted AND sector = %(sector)b"
         for table in _HASHED
     )
@@ -67,7 +68,9 @@ def digest(space_id: UUID) -> Digest:
 def sector(space_id: UUID, number: int) -> tuple[int, list[tuple[str, str, int, str]]]:
     """The head, and (type, id, version, hash) of each record in a sector."""
     rows = cursor().execute(_ONE_SECTOR, {"space": space_id, "sector": number}).fetchall()
-    listed = [(type_, id_, version, as_hex(hash_)) for _, type_, id_, version, hash_ in rows if type_ is not None]
+    listed = [
+        (type_, id_, version, as_hex(hash_)) for _, type_, id_, version, hash_ in rows if type_ is not None
+    ]
     return rows[0][0], listed
 
 

@@ -106,7 +106,9 @@ def _paths(record: Record) -> list[str]:
     ]
 
 
-def restoring_patch(space_id: UUID, type_: str, id_: str, version: int) -> tuple[int, dict[str, Any], list[str]]:
+def restoring_patch(
+    space_id: UUID, type_: str, id_: str, version: int
+) -> tuple[int, dict[str, Any], list[str]]:
     """(base, set, unset) of the change that brings a record back to what it was after `version`."""
     wanted = record_at(space_id, type_, id_, version)
     row = cursor().execute(TABLES[type_].load, (space_id, [key_of(type_, id_)])).fetchone()

@@ -7,10 +7,11 @@ once; `ChangeSet.copy_packed` adds what only the transaction knows and hands the
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from struct import Struct
-from typing import Any, Callable, Final, Iterable, Mapping
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -52,7 +53,9 @@ def pack(type_: str, id_: str, record: Record) -> bytes:
         parts.append(_NULL if value is None else encode(value))
     for column, parent in parents:
         parent_id = record[column]
-        parts.append(_NULL if parent_id is None else _PARENT + key_of(parent or record["owner_type"], parent_id))
+        parts.append(
+            _NULL if parent_id is None else _PARENT + key_of(parent or record["owner_type"], parent_id)
+        )
     return b"".join(parts)
 
 
@@ -70,9 +73,7 @@ def copy_statement(type_: str) -> str:
 def rows(type_: str, packed: Iterable[bytes], space_id: UUID, version: int) -> bytes:
     """Packed records as they go into COPY, between `SIGNATURE` and `TRAILER`."""
     columns = len(TABLES[type_].columns) + 1
-    head = _HEAD_ROW(
-        columns, 16, space_id.bytes, 8, version, 8, version, 1, False, 1, False, 3, b"\x01{}"
-    )
+    head = _HEAD_ROW(columns, 16, space_id.bytes, 8, version, 8, version, 1, False, 1, False, 3, b"\x01{}")
     return head + head.join(packed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from workspaces.problems import Problem
 
 
@@ -48,7 +50,7 @@ class SpaceBusy(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "Somebody else is changing this space. Nothing of your change was applied; send it again shortly.",
+            "Somebody else is changing this space. Nothing of yours was applied; send it again shortly.",
             retry_after=1,
         )
 
@@ -59,7 +61,14 @@ class ConflictResolved(Problem):
     title = "Somebody has resolved this conflict already"
 
 
-class InvalidResolution(Problem):
-    type = "invalid-resolution"
+class ChangeRejected(Problem):
+    """A change that a page or an endpoint wanted to make, rejected as it would be in a push."""
+
+    type = "invalid-change"
     status = 400
-    title = "The conflict cannot be resolved like this"
+    title = "The change cannot be taken"
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(
+            error["detail"], extra={"type": f"/problems/{error['type']}", "title": error["title"]}
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Mapping
+from typing import Final
 
 from sync.core.schema import RECORD_TYPES, Kind, RecordType
 
@@ -52,13 +53,18 @@ class Table:
     """SQL expression (alias t): one change of the feed, as JSON text."""
 
 
+def time_json(column: str) -> str:
+    """SQL for a time as the feed spells it."""
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
 def _record_json(type_: RecordType, *before: str) -> str:
     """SQL for a record's JSON text; `before` are select items that come before the fields."""
     columns = ", ".join(
         [
             *before,
             *(
-                f"""to_char(t.{field.name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS {field.name}"""
+                f"{time_json(f't.{field.name}')} AS {field.name}"
                 if field.kind is Kind.TIME
                 else f"translate(encode(t.{field.name}, 'base64'), E'\\n', '') AS {field.name}"
                 if field.kind is Kind.BYTES
@@ -102,7 +108,8 @@ def _table(type_: RecordType) -> Table:
 
 TABLES: Final[Mapping[str, Table]] = {name: _table(type_) for name, type_ in RECORD_TYPES.items()}
 
-CONFLICT_JSON: Final = """(SELECT row_to_json(r)::text FROM (SELECT 'conflicts' AS type, t.id, t.version, t.record_type, t.record_id, t.kind,
+CONFLICT_JSON: Final = """(SELECT row_to_json(r)::text FROM (
+    SELECT 'conflicts' AS type, t.id, t.version, t.record_type, t.record_id, t.kind,
     t.fields, t.proposal, t.server, t.client, t.state, t.resolution,
     to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at) r)"""
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -213,10 +214,11 @@ def _update_statement(table: Table, columns: tuple[str, ...]) -> str:
     """UPDATE … FROM unnest(arrays): one statement for all records that change the same columns."""
     # JSON and times travel as text: PostgreSQL reads them faster than the driver packs them.
     sent = {"jsonb": "text", "timestamptz": "text"}
-    arrays = ", ".join(f"%b::{sent.get(table.columns[c], table.columns[c])}[]" for c in columns)
+    arrays = "".join(f", %b::{sent.get(table.columns[c], table.columns[c])}[]" for c in columns)
+    names = "".join(f", {c}" for c in columns)
     sets = ", ".join(f"{c} = u.{c}::{table.columns[c]}" for c in columns)
     return (
         f"UPDATE {table.name} t SET version = %b, {sets}"
-        f" FROM unnest(%b::bytea[]{', ' + arrays if arrays else ''}) AS u(key{''.join(', ' + c for c in columns)})"
+        f" FROM unnest(%b::bytea[]{arrays}) AS u(key{names})"
         " WHERE t.space_id = %b AND t.key = u.key"
     )

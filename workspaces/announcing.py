@@ -37,6 +37,9 @@ def access_changed(person_ids: Iterable[UUID], space_id: UUID | None = None, rol
     """After the commit, make the open streams of these people look again at what they may see."""
     message = {"space": None if space_id is None else str(space_id), "role": role}
     people = [*person_ids]
-    transaction.on_commit(
-        lambda: [publish(f"{ACCESS}{person}", message) for person in people] and None, robust=True
-    )
+
+    def announce() -> None:
+        for person in people:
+            publish(f"{ACCESS}{person}", message)
+
+    transaction.on_commit(announce, robust=True)

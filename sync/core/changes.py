@@ -74,7 +74,9 @@ def parse(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start} cannot be read.") from None
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer)
+        document = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer
+        )
         _check_depth(document, MAX_DEPTH)
     except RecursionError:
         raise Malformed(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
@@ -192,7 +194,9 @@ def _id(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise _invalid_id("An id must be a text that is not empty.")
     if len(value) > MAX_ID_CHARACTERS and "/" not in value:
-        raise _invalid_id(f"An id may have at most {MAX_ID_CHARACTERS} characters; this one has {len(value)}.")
+        raise _invalid_id(
+            f"An id may have at most {MAX_ID_CHARACTERS} characters; this one has {len(value)}."
+        )
     if problem := _text_problem(value):
         raise _invalid_id(f"The id {problem}.")
     return value
@@ -202,14 +206,12 @@ def _check_identity(type_: RecordType, id_: str, patch: dict[str, Any]) -> None:
     """A composed id and its parts must say the same; parts that are not sent follow from the id."""
     if type_.own_id:
         if len(id_) > MAX_ID_CHARACTERS and not _is_composed(type_, id_, patch):
-            raise _invalid_id(
-                f"An id may have at most {MAX_ID_CHARACTERS} characters; this one has {len(id_)}."
-            )
+            raise _too_long(id_)
         return
     parts = split_id(id_)
     if parts is None or len(parts) != len(type_.identity) or not all(parts):
         raise _invalid_id(f"The id of {type_.name} is made of {' / '.join(type_.identity)}, percent-encoded.")
-    for name, part in zip(type_.identity, parts):
+    for name, part in zip(type_.identity, parts, strict=True):
         if len(part) > MAX_ID_CHARACTERS:
             raise _invalid_id(f"The part {name} of the id has more than {MAX_ID_CHARACTERS} characters.")
         if problem := _text_problem(part):
@@ -382,6 +384,10 @@ def _invalid(detail: str, pointer: str) -> Refused:
 
 def _invalid_id(detail: str) -> Refused:
     return Refused("invalid-id", "The id cannot be used", detail, "/id")
+
+
+def _too_long(id_: str) -> Refused:
+    return _invalid_id(f"An id may have at most {MAX_ID_CHARACTERS} characters; this one has {len(id_)}.")
 
 
 def _escaped(key: str) -> str:

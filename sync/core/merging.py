@@ -7,12 +7,13 @@ values, `GONE` for a key that the client removed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Iterable, Mapping
+from typing import Any, Final
 
 from sync.core.records import Record
-from sync.core.schema import RecordType, Kind, Merge
+from sync.core.schema import Merge, RecordType
 from sync.core.text import merge_text, propose_text
 
 

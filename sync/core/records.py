@@ -58,9 +58,7 @@ def identity(type_: str, record: Record) -> str:
 
 def empty_record(type_: str) -> Record:
     """A record of this type in which nothing is set."""
-    return {
-        field.name: {} if field.kind is Kind.OBJECT else None for field in RECORD_TYPES[type_].fields
-    }
+    return {field.name: {} if field.kind is Kind.OBJECT else None for field in RECORD_TYPES[type_].fields}
 
 
 def canonical(type_: str, id_: str, record: Record) -> bytes:

@@ -6,10 +6,11 @@ and the API documentation are all derived from ``RECORD_TYPES``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, Mapping
+from typing import Final
 
 
 class Kind(Enum):

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable, Final, Iterator, Sequence
+from typing import Final
 
 from sync.core.limits import MAX_MERGED_TEXT
 
@@ -165,9 +166,7 @@ def _anchors(
     """The longest rising run of tokens that occur exactly once in each of both ranges."""
     seen_a = _single_places(a, a_from, a_to)
     seen_b = _single_places(b, b_from, b_to)
-    shared = [
-        (i, seen_b[token]) for token, i in seen_a.items() if i >= 0 and seen_b.get(token, -1) >= 0
-    ]
+    shared = [(i, seen_b[token]) for token, i in seen_a.items() if i >= 0 and seen_b.get(token, -1) >= 0]
     tails: list[int] = []
     tail_at: list[int] = []
     before: list[int] = []

@@ -7,16 +7,18 @@ same version number belongs to another change set.
 
 from __future__ import annotations
 
+import hmac
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
+from django.conf import settings
+
 _FORMAT: Final = struct.Struct(">B16s16sqq16sq")
-_SUM_BYTES: Final = 6
+_SUM_BYTES: Final = 9
 _VERSION: Final = 1
 START: Final = b"\0" * 16
 END: Final = b"\xff" * 16
@@ -43,36 +45,45 @@ class Cursor:
 
 
 class Unreadable(Exception):
-    """No server wrote this cursor."""
+    """This server did not write the cursor."""
+
+
+class FromTheFuture(Exception):
+    """A newer server wrote the cursor."""
 
 
 def encode(cursor: Cursor) -> str:
-    body = (
-        _FORMAT.pack(
-            _VERSION, cursor.space_id.bytes, cursor.epoch.bytes, cursor.version, cursor.made_at,
-            cursor.key, cursor.fresh_until,
-        )  # fmt: skip
-        + cursor.filters
+    body = _FORMAT.pack(
+        _VERSION,
+        cursor.space_id.bytes,
+        cursor.epoch.bytes,
+        cursor.version,
+        cursor.made_at,
+        cursor.key,
+        cursor.fresh_until,
     )
+    body += cursor.filters
     return urlsafe_b64encode(_sum(body) + body).decode().rstrip("=")
 
 
 def decode(text: str) -> Cursor:
-    """Raises `Unreadable`."""
+    """Raises `Unreadable` or `FromTheFuture`."""
     try:
         raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
     except (UnicodeEncodeError, NotBase64):
         raise Unreadable from None
     body = raw[_SUM_BYTES:]
-    if len(body) < _FORMAT.size or _sum(body) != raw[:_SUM_BYTES]:
+    if not body or not hmac.compare_digest(_sum(body), raw[:_SUM_BYTES]):
         raise Unreadable
-    number, space, epoch, version, made_at, key, fresh_until = _FORMAT.unpack_from(body)
-    if number != _VERSION:
+    if body[0] > _VERSION:
+        raise FromTheFuture
+    if len(body) < _FORMAT.size:
         raise Unreadable
+    _, space, epoch, version, made_at, key, fresh_until = _FORMAT.unpack_from(body)
     filters = body[_FORMAT.size :]
     return Cursor(UUID(bytes=space), UUID(bytes=epoch), version, key, made_at, fresh_until, filters)
 
 
 def _sum(body: bytes) -> bytes:
-    """Against accidents of copying, not against forgery: a cursor gives nobody a right."""
-    return sha256(b"logomesh cursor" + body).digest()[:_SUM_BYTES]
+    """A forged cursor would give nobody a right, but could make the server think it was restored."""
+    return hmac.digest(settings.SECRET_KEY.encode(), b"logomesh cursor" + body, "sha256")[:_SUM_BYTES]

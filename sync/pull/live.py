@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 import orjson

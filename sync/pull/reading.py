@@ -7,8 +7,9 @@ server's memory does not grow with the space.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Iterator
+from typing import Final
 from uuid import UUID
 
 from sync.core.limits import MAX_PAGE_BYTES
@@ -53,6 +54,11 @@ def read_head(space_id: UUID, version: int = 0) -> Head:
     row = sql_cursor().execute(_HEAD, (version, space_id), prepare=True).fetchone()
     assert row is not None, "a trigger gives every space a head"
     return Head(*row)
+
+
+def dated(cursor: Cursor) -> Cursor:
+    """The cursor with the moment at which its version was made, ready to be given to a client."""
+    return replace(cursor, made_at=read_head(cursor.space_id, cursor.version).made_at or 0)
 
 
 def start(space_id: UUID, head: Head) -> Cursor:
@@ -132,4 +138,6 @@ def _query(size: int, embeddings: bool) -> str:
     return f"{' UNION ALL '.join(parts)} ORDER BY version, key LIMIT {size + 1}"
 
 
-_QUERIES: Final = {(size, embeddings): _query(size, embeddings) for size in _STEPS for embeddings in (False, True)}
+_QUERIES: Final = {
+    (size, embeddings): _query(size, embeddings) for size in _STEPS for embeddings in (False, True)
+}

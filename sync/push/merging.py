@@ -6,8 +6,9 @@ parents, deletions, revivals, conflicts and what was sent before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Iterable
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -138,11 +139,7 @@ class _Merging:
         targets: list[Ref] = [(change.type, change.key) for change in edits]
         targets += [(conflict.record_type, conflict.record_key) for conflict in self._open.values()]
         self.tree.load(targets)
-        self.tree.load_outlines(
-            ref
-            for change in edits
-            for ref in _named_parents(change)
-        )
+        self.tree.load_outlines(ref for change in edits for ref in _named_parents(change))
         self.tree.explore(
             node for change in edits if change.delete and (node := self.tree.get(change.key)) is not None
         )
@@ -206,9 +203,7 @@ class _Merging:
         self._apply(node, merged)
         if merged.conflict:
             server_version = max(changed_at(node.stored, path) for path in merged.conflict)
-            found = FoundConflict(
-                uuid7(), node, "edit", server_version, merged.conflict, merged.proposal
-            )
+            found = FoundConflict(uuid7(), node, "edit", server_version, merged.conflict, merged.proposal)
             self.conflicts.append(found)
         if found is not None:
             return Result(change, "conflict", node.stored.version, node, found.id)
@@ -238,8 +233,7 @@ class _Merging:
         found = self._revive_parents(change.type, merged.record, _parent_fields(change.type, merged.record))
         before = node.stored.record
         merged.changed = {
-            path: value_at(before, path)
-            for path in {*_all_paths(before), *_all_paths(merged.record)}
+            path: value_at(before, path) for path in {*_all_paths(before), *_all_paths(merged.record)}
         }
         self._raise_from_dead(node, "create")
         self._apply(node, merged)
@@ -338,7 +332,8 @@ class _Merging:
             key = parent_key(type_, name, record)
             parent = None if key is None else self.tree.get(key)
             if parent is None or (
-                not parent.live and (parent.stored.version <= self.seen or parent.stored.version == self.version)
+                not parent.live
+                and (parent.stored.version <= self.seen or parent.stored.version == self.version)
             ):
                 raise _missing_parent(name, record[name])
             if not parent.live:
@@ -348,6 +343,10 @@ class _Merging:
             if not parent.live:  # another parent may have brought it back
                 found = self._revive(parent)
         return found
+
+    def _knows_deletion(self, node: Node) -> bool:
+        """Whether the device had pulled this tombstone, or made it in this very push."""
+        return node.stored.version <= self.seen or node.stored.version == self.version
 
     # Conflicts
 
@@ -386,7 +385,19 @@ class _Merging:
         if not keys:
             return
         rows = self.changes.cursor.execute(_CONFLICTS, (self.changes.space_id, keys)).fetchall()
-        for key, id_, version, type_, record_id, record_key, kind, fields, proposal, state, resolution in rows:
+        for (
+            key,
+            id_,
+            version,
+            type_,
+            record_id,
+            record_key,
+            kind,
+            fields,
+            proposal,
+            state,
+            resolution,
+        ) in rows:
             self._open[key] = OpenConflict(
                 key, id_, version, type_, record_id, record_key, kind, orjson.loads(fields),
                 orjson.loads(proposal), state, orjson.loads(resolution) if resolution else None,
@@ -440,10 +451,10 @@ def decided_patch(conflict: OpenConflict, decision: dict[str, Any]) -> dict[str,
         return dict(conflict.proposal)
     patch = {}
     for path, sides in conflict.fields.items():
-        texts = [sides.get("server"), sides.get("client")]
-        if not all(isinstance(text, str) for text in texts):
+        server, client = sides.get("server"), sides.get("client")
+        if not isinstance(server, str) or not isinstance(client, str):
             raise _invalid_decision(f"both is for texts only; {path} is none.")
-        patch[path] = "\n\n".join(texts)
+        patch[path] = f"{server}\n\n{client}"
     return patch
 
 
@@ -473,8 +484,9 @@ def _missing_parent(name: str, id_: str | None) -> Refused:
 def _named_parents(change: Change) -> list[Ref]:
     """The parents that a change names itself."""
     if change.type == "embeddings":
-        owner, id_ = change.patch.get("owner_type"), change.patch.get("owner_id")
-        return [(owner, key_of(owner, id_))] if owner in RECORD_TYPES and id_ is not None else []
+        owner, owner_id = change.patch.get("owner_type"), change.patch.get("owner_id")
+        named = isinstance(owner, str) and isinstance(owner_id, str)
+        return [(owner, key_of(owner, owner_id))] if named and owner in RECORD_TYPES else []
     return [
         (parent, key_of(parent, id_))
         for name, parent in RECORD_TYPES[change.type].parents.items()

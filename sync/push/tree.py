@@ -7,8 +7,9 @@ nothing here can change underneath.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import orjson
 
@@ -124,10 +125,7 @@ class Tree:
         level = [node]
         while level:
             level = [
-                self._nodes[key]
-                for parent in level
-                for key in self._children[parent.key]
-                if key not in found
+                self._nodes[key] for parent in level for key in self._children[parent.key] if key not in found
             ]
             found.update((child.key, child) for child in level)
         return list(found.values())
@@ -183,7 +181,7 @@ class Tree:
         columns = [column for _, column in parent_keys(type_)]
         owner = ", t.owner_type" if name == "embeddings" else ""
         rows = self._changes.cursor.execute(
-            f"SELECT {_COLUMNS}{''.join(f', t.{column}' for column in columns)}{owner}"  # noqa: S608
+            f"SELECT {_COLUMNS}{''.join(f', t.{column}' for column in columns)}{owner}"
             f" FROM {TABLES[name].name} t WHERE t.space_id = %b AND {condition}",
             (self._changes.space_id, keys),
             prepare=True,
@@ -206,9 +204,15 @@ class Tree:
             return
         self.add(
             Node(
-                RECORD_TYPES[name], bytes(key), id_, stored, parents, whole,
-                was_live=not stored.deleted, stored_version=stored.version,
-            )  # fmt: skip
+                RECORD_TYPES[name],
+                bytes(key),
+                id_,
+                stored,
+                parents,
+                whole,
+                was_live=not stored.deleted,
+                stored_version=stored.version,
+            )
         )
 
 

@@ -1,0 +1,431 @@
+"""The HTTP face of sync. Each view decodes, calls and answers; the rules are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+
+from sync import conflicts, digest, history, shapes, spaces
+from sync.core.changes import CONFLICTS
+from sync.core.limits import DEFAULT_PAGE, MAX_CHANGES, MAX_PAGE
+from sync.core.records import key_of
+from sync.core.schema import RECORD_TYPES
+from sync.models import Origin
+from sync.problems import ChangeRejected, ConflictResolved, InvalidParameter, Malformed
+from sync.pull import reading
+from sync.pull.continuing import continued, forget
+from sync.pull.cursors import Cursor, encode
+from sync.pull.encoding import packed_answer, packed_stream
+from sync.push import edit, push
+from sync.push.announcing import answer
+from sync.push.merging import Result
+from sync.push.receiving import decode
+from sync.push.storing import Stored
+from sync.push.validating import Rejected
+from sync.sql import cursor as sql_cursor
+from sync.tables import TABLES
+from workspaces import actions
+from workspaces.access import OpenSpace, open_space, visible_spaces
+from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body, text_in
+from workspaces.ids import uuid7
+from workspaces.models import Person, Space, SpaceKind, Workspace
+from workspaces.problems import NotFound
+from workspaces.roles import Act
+
+NDJSON = "application/x-ndjson"
+PROBLEM = OpenApiResponse(shapes.Problem, description="What went wrong, where, and what to do (RFC 9457).")
+IN_SPACE = [
+    OpenApiParameter("type", str, required=True, enum=[*RECORD_TYPES]),
+    OpenApiParameter("id", str, required=True),
+]
+
+
+class Changes(Endpoint):
+    """The feed of a space, and the way into it."""
+
+    @extend_schema(
+        operation_id="pull",
+        summary="Pull: what changed since a cursor",
+        parameters=[
+            OpenApiParameter(
+                "cursor", str, description="As the last page gave it; left out on the first pull."
+            ),
+            OpenApiParameter(
+                "limit", int, description=f"Records a page; {DEFAULT_PAGE} unless said, at most {MAX_PAGE}."
+            ),
+            OpenApiParameter("include", str, enum=["embeddings"]),
+        ],
+        responses={200: shapes.Page, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 410: PROBLEM},
+    )
+    def get(self, request: HttpRequest, space: str) -> HttpResponse | StreamingHttpResponse:
+        opened = open_space(self.caller, space, Act.READ)
+        embeddings = "embeddings" in request.GET.get("include", "").split(",")
+        streamed = NDJSON in request.headers.get("Accept", "")
+        limit = _limit(request, default=None if streamed else DEFAULT_PAGE)
+        if text := request.GET.get("cursor"):
+            cursor, head = continued(opened.id, self.caller.device_id, text)
+        else:
+            forget(opened.id, self.caller.device_id)
+            head = reading.read_head(opened.id)
+            cursor = reading.start(opened.id, head)
+        if streamed:
+            lines = _lines(cursor, head, limit, embeddings)
+            return packed_stream(request, lines, NDJSON)
+        assert limit is not None
+        page = reading.page(cursor, head.head, limit, embeddings=embeddings)
+        frame = {"space": str(opened.id), **_end(page, head)}
+        body = orjson.dumps(frame)[:-1] + b',"changes":[' + ",".join(page.changes).encode() + b"]}"
+        return packed_answer(request, body, "application/json")
+
+    @extend_schema(
+        operation_id="push",
+        summary="Push: a set of changes, in one transaction",
+        request=shapes.Push,
+        responses={
+            200: shapes.PushAnswer,
+            **dict.fromkeys([400, 401, 403, 404, 409, 410, 413, 415, 503], PROBLEM),
+        },
+    )
+    def post(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.WRITE)
+        stored = push(self.caller, opened.id, request.body, request.headers.get("Content-Encoding", ""))
+        return json_answer(answer(stored))
+
+
+class Fetch(Endpoint):
+    @extend_schema(
+        operation_id="fetch",
+        summary="Fetch records by type and id, as the feed shows them",
+        request=shapes.FetchRequest,
+        responses={200: shapes.FetchAnswer, 400: PROBLEM, 404: PROBLEM},
+    )
+    def post(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.READ)
+        wanted = _type_and_ids(decode(request.body))
+        changes = [change for type_, ids in wanted.items() for change in _feed_forms(opened.id, type_, ids)]
+        body = b'{"changes":[' + ",".join(changes).encode() + b"]}"
+        return packed_answer(request, body, "application/json")
+
+
+class Digest(Endpoint):
+    @extend_schema(
+        operation_id="digest",
+        summary="Proof of convergence: the hash of a space, or the records of one sector",
+        parameters=[OpenApiParameter("sector", int, description="0 to 255")],
+        responses={200: shapes.Digest, 400: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.READ)
+        if (text := request.GET.get("sector")) is not None:
+            number = _whole_number(text, "sector", least=0, most=255)
+            version, records = digest.sector(opened.id, number)
+            return json_answer({"sector": number, "version": version, "records": records})
+        found = digest.digest(opened.id)
+        return json_answer(
+            {
+                "version": found.version,
+                "epoch": str(found.epoch),
+                "records": found.records,
+                "digest": digest.as_hex(found.whole),
+                "sectors": [digest.as_hex(sector) for sector in found.sectors],
+            }
+        )
+
+
+class OneRecord(Endpoint):
+    @extend_schema(
+        operation_id="record",
+        summary="One record, as in the feed",
+        parameters=IN_SPACE,
+        responses={200: shapes.FeedChange, 400: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.READ)
+        type_, id_ = _type_and_id(request.GET.get("type"), request.GET.get("id"))
+        for change in _feed_forms(opened.id, type_, [id_]):
+            return json_answer(change.encode())
+        raise NotFound
+
+
+class History(Endpoint):
+    @extend_schema(
+        operation_id="history",
+        summary="Who changed which field of a record, newest first",
+        parameters=[*IN_SPACE, OpenApiParameter("cursor", str), OpenApiParameter("limit", int)],
+        responses={200: shapes.History, 400: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.READ)
+        type_, id_ = _type_and_id(request.GET.get("type"), request.GET.get("id"))
+        limit = _limit(request, default=100) or 100
+        before = request.GET.get("cursor")
+        entries = history.entries(opened.id, type_, id_)
+        if before is not None:
+            number = _whole_number(before, "cursor", least=0, most=2**62)
+            entries = [entry for entry in entries if entry["version"] < number]
+        cursor = str(entries[limit - 1]["version"]) if len(entries) > limit else None
+        return json_answer({"entries": entries[:limit], "cursor": cursor})
+
+
+class Restore(Endpoint):
+    @extend_schema(
+        operation_id="restore",
+        summary="Bring a record back to what it was after a version",
+        request=shapes.Restore,
+        responses={200: shapes.Changed, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM},
+    )
+    def post(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.WRITE)
+        body = json_body(request)
+        type_, id_ = _type_and_id(body.get("type"), body.get("id"))
+        version = body.get("version")
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise BadRequest("version must be a version of this record.", pointer="/version")
+        base, to_set, unset = history.restoring_patch(opened.id, type_, id_, version)
+        change = {
+            "change_id": str(uuid7()),
+            "type": type_,
+            "id": id_,
+            "base": base,
+            "set": to_set,
+            "unset": unset,
+        }
+        return _changed(self, opened, [change], Origin.RESTORE, type_, id_)
+
+
+class Conflicts(Endpoint):
+    @extend_schema(
+        operation_id="conflicts",
+        summary="The conflicts of a space",
+        parameters=[
+            OpenApiParameter("state", str, enum=["open", "resolved"]),
+            OpenApiParameter("cursor", str),
+            OpenApiParameter("limit", int),
+        ],
+        responses={200: shapes.Conflicts, 400: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.READ)
+        state = request.GET.get("state")
+        if state not in (None, "open", "resolved"):
+            raise InvalidParameter("state must be open or resolved.")
+        after = request.GET.get("cursor")
+        found, cursor = conflicts.listed(
+            opened.id,
+            state=state,
+            after=None if after is None else _uuid(after, "cursor"),
+            limit=_limit(request, default=100) or 100,
+        )
+        return json_answer({"conflicts": found, "cursor": None if cursor is None else str(cursor)})
+
+
+class Resolve(Endpoint):
+    @extend_schema(
+        operation_id="resolve",
+        summary="Resolve a conflict",
+        request=shapes.Resolution,
+        responses={200: shapes.Changed, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def post(self, request: HttpRequest, conflict: str) -> HttpResponse:
+        space_id, version, found = _conflict(conflict)
+        opened = open_space(self.caller, space_id, Act.WRITE)
+        change = {
+            "change_id": str(uuid7()),
+            "type": CONFLICTS,
+            "id": found["id"],
+            "base": version,
+            "set": decode(request.body),
+        }
+        return _changed(self, opened, [change], Origin.RESOLVE, found["record_type"], found["record_id"])
+
+
+class Spaces(Endpoint):
+    @extend_schema(
+        operation_id="spaces",
+        summary="The spaces that you may know of",
+        responses={200: shapes.Spaces, 401: PROBLEM},
+    )
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return json_answer({"spaces": spaces.described(visible_spaces(self.caller))})
+
+    @extend_schema(
+        operation_id="create_space",
+        summary="Make a private or a shared space",
+        request=shapes.NewSpace,
+        responses={201: shapes.Space, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM},
+    )
+    def post(self, request: HttpRequest) -> HttpResponse:
+        body = json_body(request)
+        person = Person.objects.get(pk=self.caller.person_id)
+        space = actions.create_space(
+            workspace=_workspace(person, text_in(body, "workspace")),
+            name=text_in(body, "name"),
+            kind=choice_in(body, "kind", tuple(SpaceKind.values)),
+            by=person,
+        )
+        return _space_answer(self, space.pk, 201)
+
+
+class OneSpace(Endpoint):
+    @extend_schema(operation_id="space", summary="One space", responses={200: shapes.Space, 404: PROBLEM})
+    def get(self, request: HttpRequest, space: str) -> HttpResponse:
+        return json_answer(spaces.described([open_space(self.caller, space, Act.KNOW)])[0])
+
+    @extend_schema(
+        operation_id="change_space",
+        summary="Rename, archive or share a space",
+        request=shapes.SpacePatch,
+        responses={200: shapes.Space, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def patch(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.SHARE)
+        body = json_body(request)
+        if unknown := body.keys() - {"name", "kind", "archived"}:
+            raise BadRequest(f"A space has no {min(unknown)[:60]} that could be changed.")
+        name = text_in(body, "name") if "name" in body else None
+        kind = choice_in(body, "kind", tuple(SpaceKind.values)) if "kind" in body else None
+        archived = body.get("archived")
+        if archived not in (None, True, False):
+            raise BadRequest("archived must be true or false.", pointer="/archived")
+        actions.change_space(
+            Space.objects.get(pk=opened.id), name=name, kind=kind, archived=archived,
+            by=Person.objects.get(pk=self.caller.person_id),
+        )  # fmt: skip
+        return _space_answer(self, opened.id, 200)
+
+    @extend_schema(
+        operation_id="archive_space",
+        summary="Archive a space",
+        responses={204: None, 403: PROBLEM, 404: PROBLEM},
+    )
+    def delete(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.SHARE)
+        by = Person.objects.get(pk=self.caller.person_id)
+        actions.change_space(Space.objects.get(pk=opened.id), archived=True, by=by)
+        return HttpResponse(status=204)
+
+
+def _end(step: reading.Step, head: reading.Head) -> dict[str, Any]:
+    return {
+        "epoch": str(head.epoch),
+        "head": step.head,
+        "cursor": encode(reading.dated(step.cursor)),
+        "more": step.more,
+    }
+
+
+def _lines(cursor: Cursor, head: reading.Head, limit: int | None, embeddings: bool) -> Iterator[bytes]:
+    """The feed, a change a line, and a last line that says where it ends."""
+    step = None
+    for step in reading.steps(cursor, head.head, limit, embeddings=embeddings):
+        if step.changes:
+            yield ("\n".join(step.changes) + "\n").encode()
+    assert step is not None
+    yield orjson.dumps({"end": _end(step, head)}) + b"\n"
+
+
+def _feed_forms(space_id: UUID, type_: str, ids: list[str]) -> list[str]:
+    """Records as the feed shows them, in no particular order; unknown ids are left out."""
+    table = TABLES[type_]
+    keys = [key_of(type_, id_) for id_ in ids]
+    query = f"SELECT {table.feed_json} FROM {table.name} t WHERE t.space_id = %b AND t.key = ANY(%b)"
+    return [change for (change,) in sql_cursor().execute(query, (space_id, keys), prepare=True)]
+
+
+def _changed(
+    view: Endpoint, space: OpenSpace, changes: list[Any], origin: Origin, type_: str, id_: str
+) -> HttpResponse:
+    """Take changes of this server's own making and answer with the record that they changed."""
+    stored = edit(view.caller, space.id, changes, origin)
+    _raise_rejection(stored, changes)
+    shown = _feed_forms(space.id, type_, [id_])
+    record = orjson.loads(shown[0]) if shown else {}
+    return json_answer({"version": stored.version, "record": record.get("record", record)})
+
+
+def _raise_rejection(stored: Stored, changes: list[Any]) -> None:
+    result = stored.outcome.results[0]
+    assert isinstance(result, Result | Rejected)
+    if isinstance(result, Rejected):
+        if result.error["type"] == ConflictResolved.type:
+            raise ConflictResolved(result.error["detail"], extra={"wanted": changes[0]["set"]})
+        raise ChangeRejected(result.error)
+
+
+def _space_answer(view: Endpoint, space_id: UUID, status: int) -> HttpResponse:
+    return json_answer(spaces.described([open_space(view.caller, space_id, Act.KNOW)])[0], status)
+
+
+def _workspace(person: Person, named: str) -> Workspace:
+    """A workspace of this person, by id or by name."""
+    mine = Workspace.objects.filter(memberships__person=person)
+    try:
+        found = mine.filter(pk=UUID(named)).first()
+    except ValueError:
+        found = mine.filter(name=named).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _conflict(text: str) -> tuple[UUID, int, dict[str, Any]]:
+    try:
+        return conflicts.found(UUID(text))
+    except ValueError:
+        raise NotFound from None
+
+
+def _type_and_id(type_: Any, id_: Any) -> tuple[str, str]:
+    if not isinstance(type_, str) or type_ not in RECORD_TYPES:
+        raise InvalidParameter("type must be a type of record.", pointer="/type")
+    if not isinstance(id_, str) or not id_ or "\0" in id_ or not _is_encodable(id_):
+        raise InvalidParameter("id must be the id of a record.", pointer="/id")
+    return type_, id_
+
+
+def _type_and_ids(document: Any) -> dict[str, list[str]]:
+    pairs = document.get("ids") if isinstance(document, dict) else None
+    if not isinstance(pairs, list) or len(pairs) > MAX_CHANGES * 10:
+        raise Malformed(
+            f"ids must be a list of at most {MAX_CHANGES * 10:,} pairs [type, id].", pointer="/ids"
+        )
+    wanted: dict[str, list[str]] = {}
+    for number, pair in enumerate(pairs):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise Malformed("Each entry of ids is a pair [type, id].", pointer=f"/ids/{number}")
+        if pair[0] == CONFLICTS:
+            continue  # conflicts come with the feed; they are outside the digest
+        type_, id_ = _type_and_id(*pair)
+        wanted.setdefault(type_, []).append(id_)
+    return wanted
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _limit(request: HttpRequest, *, default: int | None) -> int | None:
+    text = request.GET.get("limit")
+    return default if text is None else min(_whole_number(text, "limit", least=1, most=10**9), MAX_PAGE)
+
+
+def _whole_number(text: str, name: str, *, least: int, most: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
+        return int(text)
+    raise InvalidParameter(f"{name} must be a whole number from {least} to {most}.")
+
+
+def _uuid(text: str, name: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidParameter(f"{name} is not one that this server gave.") from None
