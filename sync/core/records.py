@@ -22,6 +22,14 @@ Record = dict[str, Any]
 _SAFE: Final = "-._~"
 _EVEN_FLOATS = 1e-4, 1e15
 """Between these magnitudes ECMAScript and orjson spell a double alike."""
+_UNEVEN_FIELDS: Final = {
+    name: (
+        *(field.name for field in type_.fields if field.kind in (Kind.NUMBER, Kind.OBJECT)),
+        "extra",
+    )
+    for name, type_ in RECORD_TYPES.items()
+}
+"""The fields that may hold what orjson would spell differently."""
 
 
 def key_and_sector(type_: str, id_: str) -> tuple[bytes, int]:
@@ -70,9 +78,13 @@ def canonical(type_: str, id_: str, record: Record) -> bytes:
     """
     document = {"type": type_, "id": id_, **record}
     try:
-        return orjson.dumps(_even(document), option=orjson.OPT_SORT_KEYS)
+        for name in _UNEVEN_FIELDS[type_]:
+            value = document.get(name)
+            if value or value == 0:  # 0.0 too; nothing to do for null and {}
+                document[name] = _even(value)
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     except _Uneven:
-        return rfc8785.dumps(_doubles(document))
+        return rfc8785.dumps(_doubles({"type": type_, "id": id_, **record}))
 
 
 def hash_of(type_: str, id_: str, record: Record) -> bytes:
