@@ -1,0 +1,56 @@
+"""Whether the server tells truly how it is."""
+
+import pytest
+from django.test import Client
+
+from logomesh_server import counting
+
+
+def test_alive_says_so_without_a_database(client: Client) -> None:
+    assert client.get("/livez").content == b"ok\n"
+
+
+@pytest.mark.django_db
+def test_ready_names_the_parts(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "database": "ok", "disk": "ok", "redis": "ok"}
+
+
+@pytest.mark.django_db
+def test_ready_without_redis_is_still_ready(client: Client, settings, tmp_path) -> None:
+    settings.CACHES = {
+        "default": {**settings.CACHES["default"], "LOCATION": f"unix://{tmp_path}/none.sock"},
+    }
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["redis"] == "away"
+
+
+def test_about_needs_no_sign_in_and_tells_the_limits(client: Client) -> None:
+    about = client.get("/api/v1/about").json()
+    assert about["name"] == "LogoMesh Server"
+    assert about["protocol_versions"] == [1]
+    assert about["limits"]["max_changes"] == 1_000
+    assert about["limits"]["max_push_bytes"] == 32 * 1024**2
+    assert about["limits"]["max_record_bytes"] == 256 * 1024**2
+
+
+@pytest.mark.django_db
+def test_metrics_are_for_this_machine_only(client: Client) -> None:
+    counting.count("logomesh_requests_total", 3, method="GET", status=200)
+    here = client.get("/metrics")
+    assert here.status_code == 200
+    assert 'logomesh_requests_total{method="GET",status="200"} ' in here.text
+    assert "logomesh_database_up 1" in here.text
+    assert client.get("/metrics", REMOTE_ADDR="192.0.2.7").status_code == 404
+    assert client.get("/metrics", HTTP_X_FORWARDED_FOR="192.0.2.7").status_code == 404
+
+
+@pytest.mark.django_db
+def test_metrics_with_a_token_are_for_its_bearer(client: Client, settings) -> None:
+    settings.METRICS_TOKEN = "secret"
+    assert client.get("/metrics").status_code == 404
+    assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer wrong").status_code == 404
+    answer = client.get("/metrics", HTTP_AUTHORIZATION="Bearer secret", REMOTE_ADDR="192.0.2.7")
+    assert answer.status_code == 200
