@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-
 from sync import push
 from sync.pull import reading
 from sync.pull.continuing import continued
