@@ -52,7 +52,7 @@ def flush() -> None:
             pipeline.execute()
     except redis.exceptions.RedisError:
         with _lock:
-            _pending.update(taken)  # type: ignore[arg-type]
+            _pending.update(taken)
 
 
 def text() -> str:

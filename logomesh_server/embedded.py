@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 
@@ -250,15 +250,20 @@ def start_redis(places: Places) -> Service:
 # --- both ----------------------------------------------------------------------------------------------
 
 
-def start_services(
-    places: Places, *, postgres: bool, redis: bool, changed: Mapping[str, str] | None = None
-) -> list[Service]:
+class Wanted(NamedTuple):
+    """Which of the services are to be ours."""
+
+    postgres: bool = True
+    redis: bool = True
+
+
+def start_services(places: Places, wanted: Wanted, changed: Mapping[str, str] | None = None) -> list[Service]:
     """Start the wanted services in a prepared folder; all or none. Raises CannotStart."""
     running: list[Service] = []
     try:
-        if postgres:
+        if wanted.postgres:
             running.append(start_postgres(places, changed))
-        if redis:
+        if wanted.redis:
             running.append(start_redis(places))
         mark_version(places)
     except BaseException as error:
@@ -276,9 +281,9 @@ def stop_services(running: list[Service]) -> None:
         service.stop()
 
 
-def wanted() -> dict[str, bool]:
+def wanted() -> Wanted:
     """Which services the environment does not name, so that the embedded ones are needed."""
-    return {"postgres": not env.text("DATABASE_URL"), "redis": not env.text("REDIS_URL")}
+    return Wanted(postgres=not env.text("DATABASE_URL"), redis=not env.text("REDIS_URL"))
 
 
 @contextlib.contextmanager
@@ -289,7 +294,7 @@ def services_for_a_command() -> Iterator[bool]:
     that use them meanwhile. Yields whether this command started them. Raises CannotStart.
     """
     need = wanted()
-    if not any(need.values()):
+    if not any(need):
         yield False
         return
     places = Places.of(env.data_dir())
@@ -311,7 +316,7 @@ def services_for_a_command() -> Iterator[bool]:
                 )
             time.sleep(0.1)
         try:
-            running = start_services(places, **need)
+            running = start_services(places, need)
             try:
                 lock.say_ready()
                 yield True

@@ -168,8 +168,8 @@ def _check_version(places: Places) -> None:
     if layout != LAYOUT:
         raise CannotStart(
             f"The data folder {places.data} was written by {NAME} {found.get('product', '(unknown)')}, which"
-            f" this version ({VERSION}) cannot read: start the version that wrote it, or choose another folder"
-            " with LOGOMESH_DATA_DIR. Nothing was changed."
+            f" this version ({VERSION}) cannot read: start the version that wrote it, or choose another"
+            " folder with LOGOMESH_DATA_DIR. Nothing was changed."
         )
     with contextlib.suppress(FileNotFoundError):
         major = (places.postgres / "PG_VERSION").read_text().strip()

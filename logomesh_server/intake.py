@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,8 +29,8 @@ from . import counting, problems
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
+Scope = dict[str, Any]
+Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -178,7 +178,7 @@ class Intake:
         body = cast(
             IO[bytes],  # in all but its type
             tempfile.SpooledTemporaryFile(  # noqa: SIM115  (closed by whoever serves the request)
-                self._limits.memory_bytes, dir=self._limits.spool
+                max_size=self._limits.memory_bytes, dir=str(self._limits.spool)
             ),
         )
         try:

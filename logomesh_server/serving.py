@@ -16,13 +16,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, cast
 
 import psutil
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from . import env
 from .embedded import STOP_SECONDS, Service, start_services, wanted
@@ -54,7 +55,7 @@ def serve(host: str, port: int, say: Callable[[str], None]) -> None:
         _raise_file_limit()
         tree = Tree(places)
         try:
-            for service in start_services(places, **wanted()):
+            for service in start_services(places, wanted()):
                 tree.add(service)
             say(f"{NAME} {VERSION}, data in {settings.DATA_DIR}")
             for name in env.unknown_names():
@@ -62,8 +63,8 @@ def serve(host: str, port: int, say: Callable[[str], None]) -> None:
             _prepare_database()
             _collect_static(places)
             link = _first_link(address)
-            connection.close()
-            connection.close_pool()
+            _postgres().close()
+            _postgres().close_pool()
             tree.add(_web(host, port))
             tree.add(_worker())
             tree.add(_beat())
@@ -147,10 +148,14 @@ def _raise_file_limit() -> None:
 # --- before the first request --------------------------------------------------------------------------
 
 
+def _postgres() -> DatabaseWrapper:
+    return cast(DatabaseWrapper, connections["default"])
+
+
 def _prepare_database() -> None:
     try:
         with connection.cursor() as cursor:
-            version = connection.pg_version // 10000
+            version = _postgres().pg_version // 10000
             if version < LEAST_POSTGRES:
                 raise CannotStart(
                     f"The database is PostgreSQL {version}; LogoMesh needs {LEAST_POSTGRES} or newer."

@@ -49,14 +49,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _start_services() -> None:
-    from logomesh_server.embedded import FOR_TESTS, start_services
+    from logomesh_server.embedded import FOR_TESTS, Wanted, start_services
     from logomesh_server.folder import Places, prepare_folder
 
     folder = tempfile.mkdtemp(prefix="logomesh-tests-")
     os.environ[FOLDER] = folder
     places = Places.of(Path(folder))
     prepare_folder(places)
-    _running.extend(start_services(places, postgres=True, redis=True, changed=FOR_TESTS))
+    _running.extend(start_services(places, Wanted(), FOR_TESTS))
 
 
 def _choose_settings(worker: str | None) -> None:

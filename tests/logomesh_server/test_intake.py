@@ -130,7 +130,8 @@ def test_the_environment_is_the_request(tmp_path: Path) -> None:
     async def run() -> None:
         headers = [
             (b"x-twice", b"1"), (b"x-twice", b"2"), (b"cookie", b"a=1"), (b"cookie", b"b=2"),
-            (b"x_forwarded_for", b"spoofed"), (b"authorization", b"Token \xff\xfe"), (b"content-type", b"a/b"),
+            (b"x_forwarded_for", b"spoofed"), (b"authorization", b"Token \xff\xfe"),
+            (b"content-type", b"a/b"),
         ]  # fmt: skip
         await Client("GET", "/sp%C3%A4%2Fce", headers).asks(intake(application, limits(tmp_path)))
 

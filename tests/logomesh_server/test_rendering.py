@@ -1,4 +1,4 @@
-"""Whatever goes wrong, an API client gets a problem and a browser gets a page; nobody gets details of ours."""
+"""Whatever goes wrong, an API client gets a problem and a browser a page; nobody gets details of ours."""
 
 import errno
 
