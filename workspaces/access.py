@@ -14,7 +14,7 @@ import psycopg
 from django.db import connection
 
 from workspaces.problems import AccessRevoked, NoRole, NotAllowed, NotFound, ReadOnly, SpaceArchived
-from workspaces.roles import ROLES, Act, may
+from workspaces.roles import MAY_IN_WORKSPACE, ROLES, Act, WorkspaceAct, may
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,18 @@ class OpenSpace:
     manages: bool = False
 
 
-# The caller's rank in each space: 0 none, 1 viewer, 2 editor, 3 owner. A private space counts
-# for its owner alone, whatever grants stand in the tables.
+@dataclass(frozen=True, slots=True)
+class OpenWorkspace:
+    """A workspace in which the caller has a role: manager, member or guest."""
+
+    id: UUID
+    name: str
+    role: str
+
+
+# The caller's rank in each space: 0 none, 1 viewer, 2 editor, 3 owner. Only members of the
+# workspace (guests are members too) have any; a private space counts for its owner alone,
+# whatever grants stand in the tables.
 _SPACES: Final = """
     SELECT s.id, s.workspace_id, s.name, s.kind, s.archived_at IS NOT NULL,
            CASE WHEN s.kind = 'private' THEN 3 ELSE greatest(
@@ -54,16 +64,33 @@ _SPACES: Final = """
                 JOIN workspaces_person_groups m ON m.group_id = g.group_id AND m.person_id = %(person)b
                 WHERE g.content_object_id = s.id)
            ) END AS rank,
-           EXISTS (SELECT FROM workspaces_membership w
-                   WHERE w.workspace_id = s.workspace_id AND w.person_id = %(person)b
-                     AND w.role = 'manager') AS manages
+           w.role = 'manager' AS manages
     FROM workspaces_space s
+    JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = %(person)b
     WHERE {which} AND (s.kind = 'shared' OR s.owner_id = %(person)b)"""
 _ONE: Final = _SPACES.format(which="s.id = %(space)b")
 _VISIBLE: Final = f"""
     SELECT * FROM ({_SPACES.format(which="true")}) spaces
     WHERE rank > 0 OR (manages AND kind = 'shared') ORDER BY name, id"""  # noqa: S608
 _LOST: Final = "SELECT EXISTS (SELECT FROM workspaces_lostaccess WHERE space_id = %b AND person_id = %b)"
+_ROLES_IN: Final = """
+    WITH grants AS (
+        SELECT g.content_object_id AS space_id, g.user_id AS person_id, p.codename
+        FROM workspaces_spaceuserpermission g JOIN auth_permission p ON p.id = g.permission_id
+        UNION ALL
+        SELECT g.content_object_id, m.person_id, p.codename
+        FROM workspaces_spacegrouppermission g JOIN auth_permission p ON p.id = g.permission_id
+        JOIN workspaces_person_groups m ON m.group_id = g.group_id
+        UNION ALL
+        SELECT id, owner_id, 'owner_space' FROM workspaces_space WHERE kind = 'private')
+    SELECT s.id, g.person_id, max(array_position(%(codes)b, g.codename::text))
+    FROM workspaces_space s JOIN grants g ON g.space_id = s.id
+    JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = g.person_id
+    WHERE s.workspace_id = %(workspace)b AND (s.kind = 'shared' OR s.owner_id = g.person_id)
+    GROUP BY s.id, g.person_id"""
+_WORKSPACES: Final = """
+    SELECT w.id, w.name, m.role FROM workspaces_workspace w
+    JOIN workspaces_membership m ON m.workspace_id = w.id WHERE m.person_id = %(person)b"""
 _CODES: Final = [f"{role}_space" for role in ROLES]
 
 
@@ -89,11 +116,46 @@ def visible_spaces(caller: Caller) -> list[OpenSpace]:
     return [_open(row) for row in rows]
 
 
-def _find(caller: Caller, space_id: str | UUID) -> OpenSpace:
+def roles_in(workspace_id: UUID) -> dict[tuple[UUID, UUID], str]:
+    """The role of each person in each space of a workspace, by space and person."""
+    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "codes": _CODES})
+    return {(space, person): ROLES[rank - 1] for space, person, rank in rows}
+
+
+def open_workspace(caller: Caller, workspace_id: str | UUID, need: WorkspaceAct) -> OpenWorkspace:
+    """The workspace, if the caller may do this with it. Raises `NotFound` or `NotAllowed`."""
+    row = (
+        _cursor()
+        .execute(
+            f"{_WORKSPACES} AND w.id = %(workspace)b",
+            {"person": caller.person_id, "workspace": id_of(workspace_id)},
+        )
+        .fetchone()
+    )
+    if row is None:
+        raise NotFound
+    found = OpenWorkspace(*row)
+    if found.role not in MAY_IN_WORKSPACE[need]:
+        raise NotAllowed("Ask a manager of the workspace.")
+    return found
+
+
+def visible_workspaces(caller: Caller) -> list[OpenWorkspace]:
+    """The workspaces in which the caller has a role, by name."""
+    rows = _cursor().execute(f"{_WORKSPACES} ORDER BY w.name, w.id", {"person": caller.person_id})
+    return [OpenWorkspace(*row) for row in rows]
+
+
+def id_of(text: str | UUID) -> UUID:
+    """An id as it came in an address. What is none is the id of nothing: raises `NotFound`."""
     try:
-        space = space_id if isinstance(space_id, UUID) else UUID(space_id)
+        return text if isinstance(text, UUID) else UUID(text)
     except ValueError:
         raise NotFound from None
+
+
+def _find(caller: Caller, space_id: str | UUID) -> OpenSpace:
+    space = id_of(space_id)
     cursor = _cursor()
     row = cursor.execute(
         _ONE, {"space": space, "person": caller.person_id, "codes": _CODES}, prepare=True

@@ -38,7 +38,7 @@ class Endpoint(APIView):
     caller: Caller
     needs_sign_in = True
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.args, self.kwargs = args, kwargs
         method = request.method or ""
         if method not in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):

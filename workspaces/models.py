@@ -89,6 +89,8 @@ class Group(AuthGroup):
     everyone = models.BooleanField(default=False)
     """The one group of a workspace that holds all its managers and members, but no guests."""
 
+    objects: ClassVar[models.Manager[Group]] = models.Manager()  # type: ignore[assignment]
+
     class Meta:
         constraints = [
             models.UniqueConstraint(Lower("label"), "workspace", name="group_label"),
@@ -172,6 +174,9 @@ class LostAccess(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["space", "person"], name="lost_access_once")]
 
+    def __str__(self) -> str:
+        return f"{self.person_id} in {self.space_id}"
+
 
 class Invitation(models.Model):
     """A link by which somebody joins a workspace, and gets roles in spaces that wait for them."""
@@ -189,6 +194,9 @@ class Invitation(models.Model):
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)
     accepted_by = models.ForeignKey(Person, models.SET_NULL, related_name="+", null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.email or "first account"
 
 
 class AuditEntry(models.Model):
@@ -210,3 +218,6 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name_plural = "audit entries"
         indexes = [models.Index(fields=["workspace", "-at"], name="audit_workspace")]
+
+    def __str__(self) -> str:
+        return f"{self.act} {self.subject}".strip()

@@ -105,3 +105,64 @@ class DeviceRevoked(Problem):
     status = 401
     title = "This device's token no longer counts"
     default_detail = "It was revoked or has ended. Sign in again to get a new one; nothing local is lost."
+
+
+class InvalidValue(Problem):
+    """A value that was read but cannot be taken; `pointer` says which."""
+
+    type = "invalid-value"
+    status = 400
+    title = "A value cannot be taken"
+
+
+class PrivateSpace(Problem):
+    type = "private-space"
+    status = 409
+    title = "The space is private"
+    default_detail = "Nobody but you can have a role in it. Make it a shared space first, then give roles."
+
+
+class LastOwner(Problem):
+    type = "last-owner"
+    status = 409
+    title = "A shared space would be left without an owner"
+
+
+class LastManager(Problem):
+    type = "last-manager"
+    status = 409
+    title = "The workspace would be left without a manager"
+    default_detail = "Make somebody else a manager first."
+
+
+class StillShared(Problem):
+    type = "still-shared"
+    status = 409
+    title = "Somebody else has a role in this space"
+    default_detail = "Take away the roles of all other people and groups first, then make it private."
+
+
+class NameTaken(Problem):
+    type = "name-taken"
+    status = 409
+    title = "The name is in use"
+
+
+class EmailTaken(Problem):
+    type = "email-taken"
+    status = 409
+    title = "There is an account with this e-mail address"
+    default_detail = "Sign in with it instead."
+
+
+class InvitationEnded(Problem):
+    type = "invitation-ended"
+    status = 410
+    title = "This link no longer works"
+    default_detail = "It was used, replaced or is too old. Ask the person who sent it for a new one."
+
+
+class InvitationForSomebodyElse(Problem):
+    type = "invitation-for-somebody-else"
+    status = 403
+    title = "This invitation is for another e-mail address"

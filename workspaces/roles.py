@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Final, Mapping
+from typing import Final
 
 
 class Act(Enum):
@@ -36,6 +37,24 @@ MAY: Final[Mapping[Act, frozenset[Standing]]] = {
     Act.SHARE: frozenset({Standing.OWNER, Standing.MANAGER}),
 }
 """The table for shared spaces. A private space has an owner and is unknown to everybody else."""
+
+
+class WorkspaceAct(Enum):
+    """What somebody may want to do with a workspace."""
+
+    KNOW = "see its name"
+    MEET = "see its members and groups"
+    CREATE = "make spaces in it"
+    MANAGE = "invite, change and remove members and groups, revoke devices, read the audit trail"
+
+
+MAY_IN_WORKSPACE: Final[Mapping[WorkspaceAct, frozenset[str]]] = {
+    WorkspaceAct.KNOW: frozenset({"manager", "member", "guest"}),
+    WorkspaceAct.MEET: frozenset({"manager", "member"}),
+    WorkspaceAct.CREATE: frozenset({"manager", "member"}),
+    WorkspaceAct.MANAGE: frozenset({"manager"}),
+}
+"""The same for workspaces, by the role of a member. To others a workspace is unknown."""
 
 
 def may(act: Act, role: str | None, *, manages: bool) -> bool:

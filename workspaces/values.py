@@ -1,0 +1,51 @@
+"""What people type: names, e-mail addresses, passwords. Checked once, for pages, API and commands."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from workspaces.models import Person
+from workspaces.problems import InvalidValue
+
+
+def plain_text(value: object, name: str, *, most: int = 200) -> str:
+    """A line of text, trimmed: 1 to `most` characters, none of them a control or half a surrogate pair.
+
+    Raises `InvalidValue`, which points at the member `name` of the request.
+    """
+    if not isinstance(value, str):
+        raise InvalidValue(f"{name} must be a text.", pointer=f"/{name}")
+    value = value.strip()
+    if not value or len(value) > most:
+        raise InvalidValue(f"{name} must have 1 to {most} characters.", pointer=f"/{name}")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise InvalidValue(f"{name} must not hold control characters.", pointer=f"/{name}")
+    return value
+
+
+def email_address(value: object, name: str = "email") -> str:
+    """An e-mail address in lower case. Raises `InvalidValue`."""
+    email = plain_text(value, name, most=254).lower()
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise InvalidValue(f"{email} is not an e-mail address.", pointer=f"/{name}") from None
+    return email
+
+
+def good_password(value: object, person: Person) -> str:
+    """A password that is long enough, not common and not the person's own name. Raises `InvalidValue`."""
+    if not isinstance(value, str) or len(value) > 1000 or "\0" in value:
+        raise InvalidValue("The password must be a text of at most 1,000 characters.", pointer="/password")
+    try:
+        value.encode()
+        validate_password(value, person)
+    except UnicodeError:
+        raise InvalidValue("The password holds half of a surrogate pair.", pointer="/password") from None
+    except ValidationError as error:
+        raise InvalidValue(" ".join(error.messages), pointer="/password") from None
+    return value
