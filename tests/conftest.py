@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.people"]
-
 FOLDER = "TEST_SERVICES_FOLDER"  # where the leader's services lie; its workers inherit it
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -103,6 +101,14 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE workspaces_auditentry DISABLE TRIGGER never_emptied")
+
+
+@pytest.fixture
+def people(db: None) -> Any:
+    """The same five people in every test (see tests/people.py)."""
+    from tests.people import make_people  # models cannot be imported before the settings are chosen
+
+    return make_people()
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from workspaces import actions
 from workspaces.access import Caller
 from workspaces.models import Device, Person, Space, Workspace
@@ -78,8 +76,3 @@ def make_people() -> People:
     actions.share_with_person(space.pk, cai.email, "viewer", by=eva.person)
     private = actions.create_space(workspace.pk, "Eva's notebook", "private", by=eva.person)
     return People(ana, ben, cai, dan, eva, root, workspace, space, private)
-
-
-@pytest.fixture
-def people(db: None) -> People:
-    return make_people()
