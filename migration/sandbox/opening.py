@@ -72,7 +72,7 @@ def open_file(path: Path) -> apsw.Connection:
         db.limit(limit, value)
     db.execute("PRAGMA cell_size_check = ON")
     db.execute("PRAGMA mmap_size = 0")
-    db.execute("PRAGMA cache_size = -16000")
+    db.execute("PRAGMA cache_size = -48000")
     db.execute("PRAGMA temp_store = FILE")
     db.authorizer = _authorize
     return db

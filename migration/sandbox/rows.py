@@ -7,15 +7,16 @@ their storage class and bytes, and go through `migration.mapping`.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 import apsw
 
 from migration.cells import Cell, RawText, plain_object, read_id
 from migration.dialects import Dialect, Schema
-from migration.mapping import Deviation, SetAside, Source, Taken, map_row, move_fields, sources
+from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources
 from migration.sandbox.opening import quoted
 from sync.core.limits import MAX_ID_CHARACTERS, MAX_INTEGER
 from sync.core.records import Record, compose_id
@@ -26,14 +27,11 @@ _AFFINITY_TEXT = ("CHAR", "CLOB", "TEXT")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the file and what it becomes."""
+class Odd:
+    """A row that is not plain: what it becomes, and what it is."""
 
-    position: int
-    """The rowid; in a table without rowids, the place in its order."""
     outcome: Taken | SetAside
-    cells: dict[str, Cell] | None = None
-    """The row as it is, where it is set aside."""
+    cells: dict[str, Cell]
 
 
 class Reader:
@@ -46,6 +44,10 @@ class Reader:
         self.codec = _CODECS[schema.encoding]
         self.sources = {source.name: source for source in sources(schema, dialect)}
         self._temporary: set[str] = set()
+        self._uniqueness: dict[str, bool] = {}
+        self._with_dead: dict[str, str] = {}
+        self.noted: Counter[tuple[str, str]] = Counter()
+        """(deviation, column) -> how many plain rows of the table being read have it."""
         db.execute("CREATE TEMP TABLE places (position INTEGER PRIMARY KEY, sort_order NUMERIC)")
 
     # What a row must know of the others (mapping.World)
@@ -74,15 +76,30 @@ class Reader:
         source = self.sources[type_]
         if not self._is_unique(source):
             return f"EXISTS (SELECT 1 FROM temp.{self._firsts(source)} WHERE id = {id_} AND lives)"
-        parents = [
-            f"AND {self._lives(parent, f'{type_}.{quoted(source.column_of(name) or name)}')}"
-            for name, parent in source.type.parents.items()
-        ]
         own = f"{type_}.{quoted(source.id_column or '')}"
+        dead = self._dead(source)
         return (
-            f"EXISTS (SELECT 1 FROM main.{quoted(source.table.name)} AS {type_}"
-            f" WHERE {own} = {id_} AND {_is_id(own)} {' '.join(parents)})"
+            f"EXISTS (SELECT 1 FROM main.{quoted(source.table.name)} AS {type_} WHERE {own} = {id_})"
+            + (f" AND NOT EXISTS (SELECT 1 FROM temp.{dead} WHERE id = {id_})" if dead else "")
         )
+
+    def _dead(self, source: Source) -> str:
+        """A temporary table: the ids of this table's rows that are not taken. "" if there are none.
+
+        It is asked for every link, so it is made once: few rows of a file hang on nothing.
+        """
+        if source.name not in self._with_dead:
+            name, table = f"dead_{source.name}", quoted(source.table.name)
+            own = f"t.{quoted(source.id_column or '')}"
+            lives = self._parents_live(source)
+            self.db.execute(f"CREATE TEMP TABLE {name} (id TEXT PRIMARY KEY) WITHOUT ROWID")
+            self.db.execute(
+                f"INSERT OR IGNORE INTO temp.{name} SELECT {own} FROM main.{table} AS t"
+                f" WHERE {own} IS NOT NULL AND ({_is_id(own)}{f' AND {lives}' if lives else ''}) IS NOT TRUE"
+            )
+            any_dead = self.db.execute(f"SELECT EXISTS (SELECT 1 FROM temp.{name})").fetchone()[0]
+            self._with_dead[source.name] = name if any_dead else ""
+        return self._with_dead[source.name]
 
     def _is_unique(self, source: Source) -> bool:
         """Whether an index of the file vouches that no two rows of this table have the same id."""
@@ -94,10 +111,6 @@ class Reader:
             )
             self._uniqueness[source.name] = self._has_unique_index(source, columns)
         return self._uniqueness[source.name]
-
-    @cached_property
-    def _uniqueness(self) -> dict[str, bool]:
-        return {}
 
     def _has_unique_index(self, source: Source, columns: Sequence[str]) -> bool:
         declared = {column.name: column.declared.upper() for column in source.table.columns}
@@ -181,7 +194,7 @@ class Reader:
         if tied:
             yield from _places(siblings)
 
-    def keep_places(self, places: Sequence[tuple[int, int | float]]) -> None:
+    def keep_places(self, places: Iterable[tuple[int, int | float]]) -> None:
         self.db.executemany("INSERT INTO temp.places VALUES (?, ?)", places)
 
     # Rows
@@ -190,12 +203,18 @@ class Reader:
         name = quoted(self.schema.tables[table].name)
         return int(self.db.execute(f"SELECT count(*) FROM main.{name}").fetchone()[0])
 
-    def rows(self, source: Source, after: int = 0) -> Iterator[Row]:
-        """All rows after a position, in order, each with what it becomes."""
+    def rows(self, source: Source, after: int = 0) -> Iterator[tuple[int, str, Record | None, Odd | None]]:
+        """(position, id, record, None) of each plain row after a position, (position, "", None, odd row)
+        of the others, in order. Plain tuples: there are millions.
+        """
         plan = self._plan(source)
-        for position, plain, values in self._values(source, plan, after):
-            taken = plan.taken(values) if plain else None
-            yield Row(position, taken) if taken else self._odd(source, position)
+        self.noted = plan.noted
+        for position, plain, id_, values in self._values(plan, after):
+            record = plan.record(values) if plain else None
+            if record is None:
+                yield position, "", None, self._odd(source, position)
+            else:
+                yield position, id_ or compose_id([record[name] for name in plan.identity]), record, None
 
     def _plan(self, source: Source) -> _Plan:
         # Temporary tables are made now: SQLite aborts a SELECT under way when one is.
@@ -210,27 +229,28 @@ class Reader:
             for name, parent in source.type.parents.items()
         )
 
-    def _values(
-        self, source: Source, plan: _Plan, after: int
-    ) -> Iterator[tuple[int, bool, Sequence[Any]]]:
-        """(position, plain, values) of each row. A row whose text is no UTF-8 is not plain."""
+    def _values(self, plan: _Plan, after: int) -> Iterator[tuple[int, bool, str, Sequence[Any]]]:
+        """(position, plain, own id, values) of each row. A row whose text is no UTF-8 is not plain."""
         while True:
-            cursor = self.db.execute(plan.select, (after,))
             try:
-                for position, plain, *values in cursor:
-                    yield position, plain == 1, values
+                for position, plain, id_, *values in self.db.execute(plan.select, (after,)):
+                    yield position, plain == 1, id_, values
                     after = position
                 return
             except UnicodeDecodeError:
                 broken = self.db.execute(plan.next_position, (after,)).fetchone()[0]
-                yield broken, False, ()
+                yield broken, False, "", ()
                 after = broken
 
-    def _odd(self, source: Source, position: int) -> Row:
+    def cells(self, source: Source, position: int) -> dict[str, Cell]:
+        """One row as it is."""
         for _, cells in self._cells(source, f"{_position(source)} = {position:d}"):
-            outcome = map_row(source, position, cells, self)
-            return Row(position, outcome, cells if isinstance(outcome, SetAside) else None)
+            return cells
         raise apsw.CorruptError(f"row {position} of {source.name} is not found again")
+
+    def _odd(self, source: Source, position: int) -> Odd:
+        cells = self.cells(source, position)
+        return Odd(map_row(source, position, cells, self), cells)
 
     def _cells(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
         """Rows as they are: every cell in its storage class, text as bytes decoded by us."""
@@ -267,6 +287,7 @@ class _Plan:
             field.name: {} if field.kind is Kind.OBJECT else None for field in source.type.fields
         }
         self.identity = source.type.identity
+        self.noted: Counter[tuple[str, str]] = Counter()
         position = _position(source)
         own = f"t.{quoted(source.id_column)}" if source.id_column else "NULL"
         tests = [self._test(field.kind, f"t.{quoted(column)}") for field, column in source.fields]
@@ -312,30 +333,26 @@ class _Plan:
     def _value(kind: Kind, column: str) -> str:
         return f"substr({column}, 1, 23) || '000Z'" if kind is Kind.TIME else column
 
-    def taken(self, values: Sequence[Any]) -> Taken | None:
+    def record(self, values: Sequence[Any]) -> Record | None:
         """The record of a plain row; None if one of its JSON cells wants a closer look."""
-        record = self.blank | dict(zip(self.names, values[1:]))
-        deviations: tuple[Deviation, ...] = ()
+        record = self.blank | dict(zip(self.names, values, strict=True))
         originals: dict[str, None] = {}
         for name in self.objects:
             text = record[name]
             if text is None:
                 record[name] = {}
                 originals[self.columns[name]] = None
-                deviations += (Deviation("json-null", self.columns[name]),)
-            elif text == "{}":
-                record[name] = {}
+            elif (value := plain_object(text)) is None:
+                return None
             else:
-                value = plain_object(text)
-                if value is None:
-                    return None
                 record[name] = value
-        if self.source.metadata_is_fields and move_fields(self.source, record):
-            deviations += (Deviation("fields-from-metadata", self.columns["metadata"]),)
         if originals:
             record["extra"] = {"originals": originals}
-        id_ = values[0] or compose_id([record[name] for name in self.identity])
-        return Taken(id_, record, deviations)
+            for column in originals:
+                self.noted["json-null", column] += 1
+        if self.source.metadata_is_fields and move_fields(self.source, record):
+            self.noted["fields-from-metadata", self.columns["metadata"]] += 1
+        return record
 
 
 def _places(siblings: list[tuple[Any, Any, int]]) -> Iterator[tuple[int, int | float]]:

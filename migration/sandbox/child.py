@@ -1,0 +1,228 @@
+"""The child process: the only place that opens somebody else's file.
+
+    python -m migration.sandbox.child < request
+
+It limits itself before it touches the file, and answers in frames on standard output.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from struct import Struct
+from typing import BinaryIO, Callable, Iterator
+
+import apsw
+import msgspec
+import orjson
+
+from migration.cells import described
+from migration.dialects import LEDGERS, NotLogoMesh, recognise
+from migration.mapping import COUNTED, SetAside, Source
+from migration.sandbox.frames import (
+    Aside,
+    Chunk,
+    Described,
+    Finished,
+    Found,
+    Frame,
+    Listed,
+    Refused,
+    Request,
+    write_frame,
+)
+from migration.sandbox.limits import confine
+from migration.sandbox.opening import open_file, read_schema
+from migration.sandbox.rows import Odd, Reader
+from sync.core.records import Record, canonical, key_of
+from sync.packing import pack
+
+_PLACE = Struct("<qd")
+_PLACES = "places"
+_HARMLESS = ("NULL value in ", "CHECK constraint failed", "TEXT value in ", "NUMERIC value in ")
+"""What `quick_check` says of values that the file's own rules forbid: they are still rows."""
+
+
+def main() -> None:
+    gc.disable()  # a child makes no cycles and ends soon
+    request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
+    path, scratch = Path(request.path), Path(request.scratch)
+    os.environ["SQLITE_TMPDIR"] = request.scratch
+    size = path.stat().st_size
+    confine(size, 2 * size + 64 * 1024**2)
+    out = sys.stdout.buffer
+    try:
+        for frame in _ACTS[request.act](path, scratch, request):
+            write_frame(out, frame)
+    except NotLogoMesh as refusal:
+        write_frame(out, Refused(refusal.kind, refusal.found, refusal.advice))
+    except (apsw.Error, MemoryError) as error:
+        write_frame(out, _damaged(error))
+    write_frame(out, Finished())
+    out.flush()
+
+
+def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
+    """Say what the file is, then survey it: chunks without records."""
+    db = open_file(path)
+    db.execute("PRAGMA ignore_check_constraints = ON")
+    schema = read_schema(db)
+    recognised = recognise(schema)
+    damage = [
+        str(message)
+        for (message,) in db.execute("PRAGMA quick_check(20)")
+        if message != "ok" and not str(message).startswith(_HARMLESS)
+    ]
+    reader = Reader(db, schema, recognised.dialect)
+    replaced = 0
+    with (scratch / _PLACES).open("wb") as file:
+        for position, sort_order in reader.find_places():
+            file.write(_PLACE.pack(position, sort_order))
+            replaced += 1
+    tables = {name: reader.count(name) for name in reader.sources}
+    unknown = {
+        table.name: reader.count(name)
+        for name, table in schema.tables.items()
+        if name not in tables and name not in LEDGERS
+    }
+    yield Found(
+        recognised.dialect.value, list(recognised.because), schema.encoding, tables, unknown,
+        dict(schema.unread), damage, replaced,
+    )  # fmt: skip
+    if not damage:
+        _recall_places(reader, scratch)
+        yield from _chunks(reader, request, lambda type_, id_, record: b"")
+
+
+def _records(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
+    reader = _reader(path, scratch)
+    yield from _chunks(reader, request, _pack if request.act == "pack" else _key_and_hash)
+
+
+def _rows(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
+    reader = _reader(path, scratch)
+    source = reader.sources[request.table]
+    for position in request.positions:
+        yield Described(position, _exact(reader.cells(source, position)))
+
+
+_ACTS: dict[str, Callable[[Path, Path, Request], Iterator[Frame]]] = {
+    "inspect": _inspect,
+    "pack": _records,
+    "hash": _records,
+    "rows": _rows,
+}
+
+
+def _reader(path: Path, scratch: Path) -> Reader:
+    db = open_file(path)
+    schema = read_schema(db)
+    reader = Reader(db, schema, recognise(schema).dialect)
+    _recall_places(reader, scratch)
+    return reader
+
+
+def _recall_places(reader: Reader, scratch: Path) -> None:
+    data = (scratch / _PLACES).read_bytes()
+    reader.keep_places((position, order) for position, order in _PLACE.iter_unpack(data))
+
+
+def _pack(type_: str, id_: str, record: Record) -> bytes:
+    return pack(type_, id_, record)
+
+
+def _key_and_hash(type_: str, id_: str, record: Record) -> bytes:
+    return key_of(type_, id_) + sha256(canonical(type_, id_, record)).digest()[:8]
+
+
+def _chunks(reader: Reader, request: Request, form: Callable[[str, str, Record], bytes]) -> Iterator[Chunk]:
+    names = list(reader.sources)
+    start = names.index(request.table) if request.table else 0
+    for name in names[start:]:
+        after = request.after if name == request.table else 0
+        yield from _table_chunks(reader, reader.sources[name], after, request, form)
+
+
+def _table_chunks(
+    reader: Reader, source: Source, after: int, request: Request, form: Callable[[str, str, Record], bytes]
+) -> Iterator[Chunk]:
+    name = source.name
+    draft = _Draft()
+    size = position = 0
+    for position, id_, record, odd in reader.rows(source, after):
+        draft.rows += 1
+        if record is not None:
+            data = form(name, id_, record)
+        elif odd is not None:
+            data = draft.take(name, position, odd, form)
+        size += len(data)
+        if data:
+            draft.records.append(data)
+            draft.positions.append(position)
+        if draft.rows >= request.chunk_rows or size >= request.chunk_bytes:
+            yield draft.chunk(name, position, reader.noted)
+            draft, size = _Draft(), 0
+    if draft.rows:
+        yield draft.chunk(name, position, reader.noted)
+
+
+class _Draft:
+    """A chunk in the making."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.records: list[bytes] = []
+        self.positions: list[int] = []
+        self.embeddings: list[bytes] = []
+        self.aside: list[Aside] = []
+        self.listed: list[Listed] = []
+        self.counted: Counter[str] = Counter()
+
+    def take(self, name: str, position: int, odd: Odd, form: Callable[[str, str, Record], bytes]) -> bytes:
+        outcome = odd.outcome
+        if isinstance(outcome, SetAside):
+            self.aside.append(Aside(position, outcome.reason, outcome.missing, _exact(odd.cells)))
+            return b""
+        for deviation in outcome.deviations:
+            if deviation.kind in COUNTED:
+                self.counted[f"{deviation.kind}/{deviation.column}"] += 1
+            else:
+                self.listed.append(Listed(position, outcome.id, deviation.column, deviation.kind))
+        if outcome.embedding:
+            self.embeddings.append(form("embeddings", *outcome.embedding))
+        return form(name, outcome.id, outcome.record)
+
+    def chunk(self, name: str, last: int, noted: Counter[tuple[str, str]]) -> Chunk:
+        for (kind, column), count in noted.items():
+            self.counted[f"{kind}/{column}"] += count
+        noted.clear()
+        return Chunk(
+            name, last, self.rows, self.records, self.positions, self.embeddings, self.aside, self.listed,
+            dict(self.counted),
+        )  # fmt: skip
+
+
+def _exact(cells: dict[str, object]) -> bytes:
+    return orjson.dumps({name: described(cell) for name, cell in cells.items()})  # type: ignore[arg-type]
+
+
+def _damaged(error: Exception) -> Refused:
+    if isinstance(error, apsw.TooBigError | apsw.NoMemError | MemoryError):
+        return Refused(
+            "too-big",
+            "A single value or row of this file is larger than 64 MB.",
+            "LogoMesh writes none of that size; if the value matters, take it out of the file and keep it.",
+        )
+    return Refused(
+        "damaged",
+        f"The file is damaged: SQLite cannot read all of it ({error}).",
+        "Use a backup, or recover the file with the command `sqlite3 FILE .recover`.",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What parent and child say to each other: typed messages, never pickles.
+
+The child reads a stranger's file, so the parent believes nothing but the shape of its words.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Iterator
+
+import msgspec
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the child is to do. One child does one thing."""
+
+    path: str
+    scratch: str
+    """A folder of the import, for what SQLite sorts and for notes between two children."""
+    act: str
+    """inspect, pack, hash or rows"""
+    table: str = ""
+    """Go on in this table…"""
+    after: int = 0
+    """…after this position."""
+    positions: tuple[int, ...] = ()
+    """For `rows`: which rows of the table to describe."""
+    chunk_rows: int = 20_000
+    chunk_bytes: int = 8 * 1024**2
+
+
+class Aside(msgspec.Struct, frozen=True):
+    """A row that cannot be a record."""
+
+    position: int
+    reason: str
+    missing: str
+    columns: bytes
+    """JSON: column -> {"type", "base64" or "value"}, exact."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A deviation in one cell."""
+
+    position: int
+    id: str
+    column: str
+    kind: str
+
+
+class Chunk(msgspec.Struct, frozen=True, tag=True):
+    """Some rows of one table, in order."""
+
+    table: str
+    last: int
+    """Position of its last row: the next chunk starts after it."""
+    rows: int
+    records: list[bytes]
+    """pack: packed records; hash: key and hash, 24 bytes."""
+    positions: list[int]
+    """Of the records."""
+    embeddings: list[bytes]
+    aside: list[Aside]
+    listed: list[Listed]
+    counted: dict[str, int]
+    """kind/column -> rows, for deviations that are only counted."""
+
+
+class Found(msgspec.Struct, frozen=True, tag=True):
+    """What a file is."""
+
+    dialect: str
+    because: list[str]
+    encoding: str
+    tables: dict[str, int]
+    """Table that becomes records -> rows."""
+    unknown: dict[str, int]
+    unread: dict[str, str]
+    damage: list[str]
+    replaced: int
+    """Segments whose order only rowids decided."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The file cannot be taken."""
+
+    kind: str
+    found: str
+    advice: str
+
+
+class Described(msgspec.Struct, frozen=True, tag=True):
+    """A row as it is, for one that turned out to be set aside only in the database."""
+
+    position: int
+    columns: bytes
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """All is said. A child that ends without this word was stopped."""
+
+
+Frame = Chunk | Found | Refused | Described | Finished
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Frame)
+
+
+def write_frame(stream: BinaryIO, frame: Frame) -> None:
+    data = _encoder.encode(frame)
+    stream.write(len(data).to_bytes(4))
+    stream.write(data)
+
+
+def read_frames(stream: BinaryIO) -> Iterator[Frame]:
+    """Frames until the stream ends. Raises `msgspec.DecodeError` for what is none."""
+    while len(head := stream.read(4)) == 4:
+        yield _decoder.decode(stream.read(int.from_bytes(head)))

@@ -1,0 +1,75 @@
+"""The parent's side: starts the child, reads its frames, says why it was stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Iterator, cast
+
+import msgspec
+
+from migration.dialects import NotLogoMesh
+from migration.sandbox.frames import Finished, Frame, Refused, Request, read_frames
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class SandboxFailed(Exception):
+    """The child ended before it had said all. The text says why, in words for the file's owner."""
+
+
+@contextmanager
+def reading(request: Request) -> Iterator[Iterator[Frame]]:
+    """Start a child on a file and give its frames. It is gone when the block ends.
+
+    Raises `NotLogoMesh` when the child refuses the file, `SandboxFailed` when it is stopped.
+    """
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "migration.sandbox.child"],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"},
+        )
+        stdin, stdout = cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
+        try:
+            stdin.write(msgspec.msgpack.encode(request))
+            stdin.close()
+            yield _frames(child, stdout, cast(BinaryIO, complaints))
+        finally:
+            child.kill()
+            child.wait()
+            stdout.close()
+
+
+def _frames(child: subprocess.Popen[bytes], stdout: BinaryIO, complaints: BinaryIO) -> Iterator[Frame]:
+    try:
+        for frame in read_frames(stdout):
+            if isinstance(frame, Finished):
+                return
+            if isinstance(frame, Refused):
+                raise NotLogoMesh(frame.kind, frame.found, frame.advice)
+            yield frame
+    except msgspec.DecodeError as error:
+        raise SandboxFailed(f"The reader of the file answered nonsense ({error}).") from error
+    raise SandboxFailed(_why(child.wait(), complaints))
+
+
+def _why(status: int, complaints: BinaryIO) -> str:
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        return "Reading this file took more processor time than a file of its size may take."
+    if status == -signal.SIGXFSZ:
+        return "Reading this file needed more temporary space than a file of its size may take."
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines()
+    reason = lines[-1][:200] if lines else f"it ended with status {status}"
+    if "MemoryError" in reason:
+        return "Reading this file took more memory than a file may take."
+    return f"The file could not be read ({reason})."
