@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
@@ -30,10 +31,10 @@ from sync.push.validating import Rejected
 from sync.sql import cursor as sql_cursor
 from sync.tables import TABLES
 from workspaces import actions
-from workspaces.access import OpenSpace, open_space, visible_spaces
+from workspaces.access import Caller, OpenSpace, open_space, visible_spaces
 from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body, text_in
 from workspaces.ids import uuid7
-from workspaces.models import Person, Space, SpaceKind, Workspace
+from workspaces.models import SpaceKind, Workspace
 from workspaces.problems import NotFound
 from workspaces.roles import Act
 
@@ -261,12 +262,11 @@ class Spaces(Endpoint):
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         body = json_body(request)
-        person = Person.objects.get(pk=self.caller.person_id)
         space = actions.create_space(
-            workspace=_workspace(person, text_in(body, "workspace")),
-            name=text_in(body, "name"),
-            kind=choice_in(body, "kind", tuple(SpaceKind.values)),
-            by=person,
+            _workspace(self.caller, text_in(body, "workspace")),
+            text_in(body, "name"),
+            choice_in(body, "kind", tuple(SpaceKind.values)),
+            by=self.caller,
         )
         return _space_answer(self, space.pk, 201)
 
@@ -292,10 +292,14 @@ class OneSpace(Endpoint):
         archived = body.get("archived")
         if archived not in (None, True, False):
             raise BadRequest("archived must be true or false.", pointer="/archived")
-        actions.change_space(
-            Space.objects.get(pk=opened.id), name=name, kind=kind, archived=archived,
-            by=Person.objects.get(pk=self.caller.person_id),
-        )  # fmt: skip
+        with transaction.atomic():
+            if kind is not None and kind != opened.kind:
+                becomes = actions.make_shared if kind == SpaceKind.SHARED else actions.make_private
+                becomes(opened.id, by=self.caller)
+            if name is not None and name != opened.name:
+                actions.rename_space(opened.id, name, by=self.caller)
+            if archived is not None and archived != opened.archived:
+                (actions.archive_space if archived else actions.unarchive_space)(opened.id, by=self.caller)
         return _space_answer(self, opened.id, 200)
 
     @extend_schema(
@@ -305,8 +309,8 @@ class OneSpace(Endpoint):
     )
     def delete(self, request: HttpRequest, space: str) -> HttpResponse:
         opened = open_space(self.caller, space, Act.SHARE)
-        by = Person.objects.get(pk=self.caller.person_id)
-        actions.change_space(Space.objects.get(pk=opened.id), archived=True, by=by)
+        if not opened.archived:
+            actions.archive_space(opened.id, by=self.caller)
         return HttpResponse(status=204)
 
 
@@ -361,16 +365,16 @@ def _space_answer(view: Endpoint, space_id: UUID, status: int) -> HttpResponse:
     return json_answer(spaces.described([open_space(view.caller, space_id, Act.KNOW)])[0], status)
 
 
-def _workspace(person: Person, named: str) -> Workspace:
-    """A workspace of this person, by id or by name."""
-    mine = Workspace.objects.filter(memberships__person=person)
+def _workspace(caller: Caller, named: str) -> UUID:
+    """A workspace of the caller, by id or by name."""
+    mine = Workspace.objects.filter(memberships__person=caller.person_id)
     try:
         found = mine.filter(pk=UUID(named)).first()
     except ValueError:
         found = mine.filter(name=named).first()
     if found is None:
         raise NotFound
-    return found
+    return found.pk
 
 
 def _conflict(text: str) -> tuple[UUID, int, dict[str, Any]]:

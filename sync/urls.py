@@ -1,3 +1,18 @@
-from django.urls import URLPattern, URLResolver
+"""The addresses of sync. `/api/v1/live` is served beside Django (`logomesh_server.asgi`)."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import path
+
+from sync import api
+
+urlpatterns = [
+    path("api/v1/spaces", api.Spaces.as_view(), name="spaces"),
+    path("api/v1/spaces/<str:space>", api.OneSpace.as_view(), name="space"),
+    path("api/v1/spaces/<str:space>/changes", api.Changes.as_view(), name="changes"),
+    path("api/v1/spaces/<str:space>/changes/fetch", api.Fetch.as_view(), name="fetch"),
+    path("api/v1/spaces/<str:space>/digest", api.Digest.as_view(), name="digest"),
+    path("api/v1/spaces/<str:space>/record", api.OneRecord.as_view(), name="record"),
+    path("api/v1/spaces/<str:space>/history", api.History.as_view(), name="history"),
+    path("api/v1/spaces/<str:space>/restore", api.Restore.as_view(), name="restore"),
+    path("api/v1/spaces/<str:space>/conflicts", api.Conflicts.as_view(), name="conflicts"),
+    path("api/v1/conflicts/<str:conflict>/resolve", api.Resolve.as_view(), name="resolve"),
+]

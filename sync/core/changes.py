@@ -123,7 +123,7 @@ def read_change(raw: Any) -> Change:
         raise _invalid("A change must be an object.", "")
     change_id = _change_id(raw.get("change_id"))
     type_name = raw.get("type")
-    if type_name != CONFLICTS and type_name not in RECORD_TYPES:
+    if not isinstance(type_name, str) or (type_name != CONFLICTS and type_name not in RECORD_TYPES):
         raise Refused(
             "unknown-type",
             "Unknown record type",

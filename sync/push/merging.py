@@ -485,8 +485,9 @@ def _named_parents(change: Change) -> list[Ref]:
     """The parents that a change names itself."""
     if change.type == "embeddings":
         owner, owner_id = change.patch.get("owner_type"), change.patch.get("owner_id")
-        named = isinstance(owner, str) and isinstance(owner_id, str)
-        return [(owner, key_of(owner, owner_id))] if named and owner in RECORD_TYPES else []
+        if not isinstance(owner, str) or not isinstance(owner_id, str):
+            return []
+        return [(owner, key_of(owner, owner_id))] if owner in RECORD_TYPES else []
     return [
         (parent, key_of(parent, id_))
         for name, parent in RECORD_TYPES[change.type].parents.items()
