@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from sync.core.merging import GONE, put, value_at
+from sync.core.merging import GONE, copied, put, value_at
 from sync.core.records import Record, empty_record, key_of
 from sync.core.schema import RECORD_TYPES
 from sync.sql import cursor
@@ -79,7 +79,7 @@ def _whole_record(space_id: UUID, type_: str, key: bytes) -> tuple[Record, int]:
 
 
 def _before(record: Record, old: dict[str, list[Any]]) -> Record:
-    earlier = dict(record)
+    earlier = copied(record)
     for path, value in old.items():
         put(earlier, path, value[0] if value else GONE)
     return earlier

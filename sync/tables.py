@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from sync.core.schema import RECORD_TYPES, Kind, RecordType
@@ -30,6 +31,7 @@ BOOKKEEPING: Final = (
 )
 
 
+@cache
 def parent_keys(type_: RecordType) -> tuple[tuple[str, str], ...]:
     """(field that names a parent, column with the parent's key)."""
     named = tuple((name, f"{name.removesuffix('_id')}_key") for name in type_.parents)
@@ -44,7 +46,6 @@ class Table:
     name: str
     columns: Mapping[str, str]
     """Column -> SQL type, in the order of COPY; `space_id` is apart."""
-    copy: str
     load: str
     """Parameters: space, keys. Key, bookkeeping and the fields of each record."""
     record_json: str
@@ -93,7 +94,6 @@ def _table(type_: RecordType) -> Table:
         type=type_,
         name=name,
         columns=columns,
-        copy=f"COPY {name} (space_id, {', '.join(columns)}) FROM STDIN",
         load=(
             "SELECT t.key, t.version, t.born, t.deleted, t.cascaded, t.field_versions::text, t.id,"
             f" {bare} FROM {name} t WHERE t.space_id = %b AND t.key = ANY(%b)"

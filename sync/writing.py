@@ -23,8 +23,9 @@ import orjson
 import psycopg
 from django.db import transaction
 
+from sync import packing
 from sync.announcing import announce_head
-from sync.core.records import Record, hash_of, key_and_sector, key_of
+from sync.core.records import Record, hash_of, key_of
 from sync.core.schema import RECORD_TYPES, Kind
 from sync.models import Origin
 from sync.problems import SpaceBusy
@@ -82,16 +83,17 @@ class ChangeSet:
         query = _EXISTING.format(table=TABLES[type_].name)
         return {key for (key,) in self.cursor.execute(query, (self.space_id, list(keys)))}
 
-    def copy_new(self, type_: str, records: Iterable[tuple[str, Record]]) -> int:
-        """Add records that do not exist yet, by COPY. Returns how many."""
-        table = TABLES[type_]
-        written = 0
-        with self.cursor.copy(table.copy) as copy:
-            for id_, record in records:
-                copy.write_row(_copied(table, self.space_id, self.version, id_, record))
-                written += 1
-        self.count(type_, written)
-        return written
+    def copy_new(self, type_: str, records: Iterable[tuple[str, Record]]) -> None:
+        """Add records that do not exist yet."""
+        self.copy_packed(type_, [packing.pack(type_, id_, record) for id_, record in records])
+
+    def copy_packed(self, type_: str, packed: Sequence[bytes]) -> None:
+        """Add records that do not exist yet, packed by `sync.packing.pack`."""
+        with self.cursor.copy(packing.copy_statement(type_)) as copy:
+            copy.write(packing.SIGNATURE)
+            copy.write(packing.rows(type_, packed, self.space_id, self.version))
+            copy.write(packing.TRAILER)
+        self.count(type_, len(packed))
 
     def count(self, type_: str, live: int) -> None:
         """Note that the space has so many more (or fewer) live records of a type."""
@@ -192,22 +194,6 @@ def _column_value(kind: Kind, value: Any) -> Any:
 
 def _dumped(value: Any) -> str:
     return orjson.dumps(value).decode() if value else "{}"
-
-
-def _copied(table: Table, space_id: UUID, version: int, id_: str, record: Record) -> list[Any]:
-    """A new record as a row of COPY, in the order of the table's columns."""
-    type_ = table.type
-    key, sector = key_and_sector(type_.name, id_)
-    extra = record.get("extra")
-    row = [
-        space_id, key, id_, version, version, False, False, "{}",
-        signed_hash(type_.name, id_, record), sector, _dumped(extra) if extra else "{}",
-    ]  # fmt: skip
-    for known in type_.fields:
-        row.append(_column_value(known.kind, record[known.name]))
-    for name, _ in parent_keys(type_):
-        row.append(parent_key(type_.name, name, record))
-    return row
 
 
 def _update_statement(table: Table, columns: tuple[str, ...]) -> str:

@@ -232,11 +232,11 @@ def _is_composed(type_: RecordType, id_: str, patch: dict[str, Any]) -> bool:
 def read_patch(type_: RecordType, to_set: dict[str, Any]) -> dict[str, Any]:
     """Check a `set` and spread it into paths. Raises `Refused`."""
     patch: dict[str, Any] = {}
+    readers = _READERS_OF[type_.name]
     for name, value in to_set.items():
-        known = type_.by_name.get(name)
-        if known is not None and known.kind is not Kind.OBJECT:
-            patch[name] = _READERS[known.kind](value, name)
-        elif known is not None or name == "extra":
+        if (read := readers.get(name)) is not None:
+            patch[name] = read(value, name)
+        elif name in _OBJECTS_OF[type_.name]:
             if not isinstance(value, dict):
                 raise _invalid(f"{name} must be an object.", f"/set/{name}")
             for key, item in value.items():
@@ -327,6 +327,14 @@ _READERS: Final = {
     Kind.NUMBER: _read_number,
     Kind.TIME: _read_time,
     Kind.BYTES: _read_bytes,
+}
+_READERS_OF: Final = {
+    name: {field.name: _READERS[field.kind] for field in type_.fields if field.kind in _READERS}
+    for name, type_ in RECORD_TYPES.items()
+}
+_OBJECTS_OF: Final = {
+    name: {field.name for field in type_.fields if field.kind is Kind.OBJECT} | {"extra"}
+    for name, type_ in RECORD_TYPES.items()
 }
 
 

@@ -68,21 +68,26 @@ def value_at(record: Record, path: str) -> Any:
     return record.get(name, {}).get(key, GONE)
 
 
+def copied(record: Record) -> Record:
+    """A copy into which `put` may write."""
+    copy = dict(record)
+    for name in _OBJECTS:
+        if name in copy:
+            copy[name] = dict(copy[name])
+    return copy
+
+
 def put(record: Record, path: str, value: Any) -> None:
-    """Set or remove (`GONE`) the value at a path."""
+    """Set or remove (`GONE`) the value at a path, in place."""
     name, dot, key = path.partition(".")
     if not dot:
         record[name] = value
-        return
-    holder = dict(record.get(name, {}))
-    if value is GONE:
-        holder.pop(key, None)
-    else:
-        holder[key] = value
-    if name == "extra" and not holder:
-        record.pop("extra", None)
-    else:
-        record[name] = holder
+    elif value is not GONE:
+        record.setdefault(name, {})[key] = value
+    elif name in record:
+        record[name].pop(key, None)
+        if name == "extra" and not record["extra"]:
+            del record["extra"]
 
 
 def paths_of(record: Record) -> Iterable[str]:
@@ -137,7 +142,7 @@ def merge(type_: RecordType, stored: Stored, patch: Patch, base: int, bases: Map
     `bases` gives the value at `base` for each concurrent path that needs one
     (`UNKNOWN` where history no longer has it).
     """
-    merged = Merged(dict(stored.record))
+    merged = Merged(copied(stored.record))
     concurrent = set(concurrent_paths(stored, patch, base)) if base < stored.version else set()
     for path, wanted in patch.items():
         if path in concurrent:
@@ -149,7 +154,7 @@ def merge(type_: RecordType, stored: Stored, patch: Patch, base: int, bases: Map
 
 def created(type_: RecordType, empty: Record, patch: Patch) -> Merged:
     """A record that did not exist, made from a patch."""
-    merged = Merged(empty)
+    merged = Merged(copied(empty))
     for path, wanted in patch.items():
         put(merged.record, path, wanted)
     return merged

@@ -6,6 +6,7 @@ that both test suites run.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -41,7 +42,9 @@ def key_and_sector(type_: str, id_: str) -> tuple[bytes, int]:
     return hashed[:16], hashed[31]
 
 
+@lru_cache(maxsize=8192)
 def key_of(type_: str, id_: str) -> bytes:
+    """The key alone; remembered, because many records name the same parent."""
     return sha256(f"{type_}/{id_}".encode()).digest()[:16]
 
 

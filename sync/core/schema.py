@@ -42,7 +42,7 @@ class Field:
     """Names that LogoMesh's SQLite dialects give this field, as in ``extra.originals``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordType:
     name: str
     fields: tuple[Field, ...]

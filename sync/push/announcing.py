@@ -23,14 +23,14 @@ def _result(result: Result | Rejected) -> dict[str, Any]:
     if isinstance(result, Rejected):
         return {"change_id": result.change_id, "status": "rejected", "error": result.error}
     shown: dict[str, Any] = {
-        "change_id": str(result.change.change_id),
+        "change_id": result.change.change_id,
         "status": result.status,
         "version": result.version,
     }
     if result.node is not None:
         shown["record"] = shown_record(result.node)
     if result.conflict is not None:
-        shown["conflict"] = str(result.conflict)
+        shown["conflict"] = result.conflict
     return shown
 
 
