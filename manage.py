@@ -6,8 +6,8 @@ import sys
 
 # They work without a database, or start what they need themselves.
 WITHOUT_SERVICES = {
-    "serve", "help", "check", "spectacular", "collectstatic", "makemessages", "compilemessages", "startapp", "makemigrations",
-    "diffsettings", "version", "--version", "--help", "-h",
+    "serve", "run", "help", "check", "spectacular", "collectstatic", "makemessages", "compilemessages",
+    "startapp", "makemigrations", "diffsettings", "version", "--version", "--help", "-h",
 }  # fmt: skip
 
 

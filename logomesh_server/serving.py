@@ -65,9 +65,10 @@ def serve(host: str, port: int, say: Callable[[str], None]) -> None:
             link = _first_link(address)
             _postgres().close()
             _postgres().close_pool()
-            tree.add(_web(host, port))
-            tree.add(_worker())
-            tree.add(_beat())
+            tree.add(_part("Web", web_arguments(host, port), stop_seconds=10))
+            # A job goes on from its checkpoint at the next start: no need to wait long for its end.
+            tree.add(_part("Worker", worker_arguments(), stop_seconds=3))
+            tree.add(_part("Beat", beat_arguments(), stop_seconds=3))
             _wait_for_an_answer(host, port)
             lock.say_ready()
             say(f"Ready at {address} (Ctrl-C ends it)")
@@ -192,7 +193,6 @@ def _collect_static(places: Places) -> None:
 def _first_link(address: str) -> str | None:
     """Where the first person makes an account; None once there is one."""
     from workspaces.invitations import first_account_link
-
     from workspaces.models import Person
 
     return None if Person.objects.exists() else first_account_link(address)
@@ -295,35 +295,44 @@ def _end_orphans(places: Places) -> None:
     file.unlink(missing_ok=True)
 
 
-def _web(host: str, port: int) -> Service:
-    arguments = [
+# --- the parts, also run one by one where containers or systemd do the supervising -----------------------
+
+
+def web_arguments(host: str, port: int) -> list[str]:
+    """The command line of the web server."""
+    return [
         sys.executable, "-m", "granian", "--interface", "asgi", "--host", host, "--port", str(port),
         "--workers", str(env.number("WEB_CONCURRENCY", 2, least=1, most=64)), "--http", "1", "--no-ws",
         "--backlog", "2048", "--backpressure", "4096", "--http1-header-read-timeout", "15000",
         "--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "5",
         "--log-level", "warning", "logomesh_server.asgi:application",
     ]  # fmt: skip
-    return Service("Web", lambda: _start(arguments), signal.SIGTERM, first_to_end=True, stop_seconds=10)
 
 
-def _worker() -> Service:
-    arguments = [
-        *CELERY, "worker", "--loglevel", "WARNING",
-        "--concurrency", str(env.number("WORKER_CONCURRENCY", 2, least=1, most=64)),
-        "--without-gossip", "--without-mingle", "--hostname", "worker@logomesh",
+def worker_arguments() -> list[str]:
+    """The command line of the Celery worker."""
+    concurrency = env.number("WORKER_CONCURRENCY", 2, least=1, most=64)
+    return [
+        *CELERY, "worker", "--loglevel", "WARNING", "--concurrency", str(concurrency),
+        "--without-gossip", "--without-mingle", "--hostname", "worker@%h",
     ]  # fmt: skip
-    # A job goes on from its checkpoint at the next start, so there is no need to wait for its end.
-    return Service("Worker", lambda: _start(arguments), signal.SIGTERM, first_to_end=True, stop_seconds=3)
 
 
-def _beat() -> Service:
-    arguments = [
-        *CELERY, "beat", "--loglevel", "WARNING",
-        "--schedule", settings.CELERY_BEAT_SCHEDULE_FILENAME, "--pidfile", "",
-    ]  # fmt: skip
-    return Service("Beat", lambda: _start(arguments), signal.SIGTERM, first_to_end=True, stop_seconds=3)
+def beat_arguments() -> list[str]:
+    """The command line of Celery's clock."""
+    schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
+    return [*CELERY, "beat", "--loglevel", "WARNING", "--schedule", schedule, "--pidfile", ""]
 
 
-def _start(arguments: list[str]) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "logomesh_server.settings"}
-    return start_child(arguments, end_with=signal.SIGTERM, environment=environment, folder=settings.BASE_DIR)
+def environment() -> dict[str, str]:
+    """What the parts are told besides their command line."""
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "logomesh_server.settings"}
+
+
+def _part(name: str, arguments: list[str], stop_seconds: float) -> Service:
+    def start() -> "subprocess.Popen[bytes]":
+        return start_child(
+            arguments, end_with=signal.SIGTERM, environment=environment(), folder=settings.BASE_DIR
+        )
+
+    return Service(name, start, signal.SIGTERM, stop_seconds, first_to_end=True)

@@ -20,7 +20,8 @@ HTTPS = env.flag("LOGOMESH_HTTPS")  # reached through a proxy that ends TLS
 PUBLIC_URL = env.text("LOGOMESH_URL").rstrip("/")  # as people write it in the browser; for links in mails
 METRICS_TOKEN = env.text("LOGOMESH_METRICS_TOKEN")
 
-ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+# This machine's own names are always among them, for health checks.
+ALLOWED_HOSTS = [*env.listing("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
@@ -87,7 +88,8 @@ if DATABASE_SCHEMA:
 # As many connections as the web front has threads (logomesh_server/intake.py), kept open.
 WEB_THREADS = env.number("WEB_THREADS", 8, least=1, most=64)
 DATABASES["default"]["CONN_MAX_AGE"] = 0
-DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": 2 * WEB_THREADS + 2, "timeout": 10}
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or the first requests after a restart of PostgreSQL fail
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": 2 * WEB_THREADS + 2, "timeout": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis wakes and remembers; it never holds the truth.
@@ -127,7 +129,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 
 # People
 AUTH_USER_MODEL = "workspaces.Person"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["workspaces.signing_in.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

@@ -190,7 +190,7 @@ def test_a_full_disk_during_the_first_start(small_disk: Path, monkeypatch: pytes
     monkeypatch.setattr(folder, "LEAST_FREE_BYTES", 0)
     places = Places.of(small_disk / "data")
     prepare_folder(places)
-    with pytest.raises(CannotStart, match="could not be made|full"):
+    with pytest.raises(CannotStart, match=r"could not be made|full"):
         start(places)
     assert not places.postgres.exists()
     assert not (places.data / "postgres.new").exists()
@@ -232,6 +232,7 @@ def test_an_ordinary_user_runs_the_services_himself(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True,
-        user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], env={"PYTHONPATH": os.getcwd(), "PATH": os.environ["PATH"]},
+        user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[],
+        env={"PYTHONPATH": str(Path.cwd()), "PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert done.stdout == "fine\n", done.stderr
