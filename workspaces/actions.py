@@ -57,7 +57,7 @@ from workspaces.problems import (
 )
 from workspaces.roles import ROLES, Act, WorkspaceAct
 from workspaces.signing_in import hash_of_token, new_token
-from workspaces.values import email_address, good_password, plain_text
+from workspaces.values import email_address, good_password, one_of, plain_text
 
 By = Person | Caller | None
 Id = UUID | str
@@ -215,7 +215,7 @@ def set_member_role(workspace_id: Id, email: str, role: str, *, by: By) -> Membe
 
     Raises `LastManager` where nobody would manage the workspace any longer.
     """
-    email, role = email_address(email), _one_of(role, WorkspaceRole.values)
+    email, role = email_address(email), one_of(role, "role", WorkspaceRole.values)
     with _changing_workspace(workspace_id, by) as workspace:
         person = Person.objects.filter(email=email).first()
         if person is None:
@@ -229,7 +229,7 @@ def invite(workspace_id: Id, email: str, role: str, *, by: By) -> Invited:
 
     An earlier link for the same address no longer works.
     """
-    email, role = email_address(email), _one_of(role, WorkspaceRole.values)
+    email, role = email_address(email), one_of(role, "role", WorkspaceRole.values)
     with _changing_workspace(workspace_id, by) as workspace:
         return _invite(workspace, email, role, by=by)
 
@@ -347,7 +347,7 @@ def create_space(workspace_id: Id, name: str, kind: str, *, by: By, owner: Perso
     Managers and members may; guests may not (`NotAllowed`).
     """
     caller = _caller(by)
-    name, kind = plain_text(name, "name"), _one_of(kind, SpaceKind.values, "kind")
+    name, kind = plain_text(name, "name"), one_of(kind, "kind", SpaceKind.values)
     with _changing_workspace(workspace_id, by, WorkspaceAct.CREATE) as workspace:
         person = owner if caller is None else Person.objects.get(pk=caller.person_id)
         if person is None:
@@ -477,7 +477,7 @@ def share_with_person(space_id: Id, email: str, role: str, *, by: By) -> GivenRo
     Who has an account but is no member yet becomes a guest of the workspace; who has none is
     invited. Raises `PrivateSpace` or `LastOwner`.
     """
-    email, role = email_address(email), _one_of(role, ROLES)
+    email, role = email_address(email), one_of(role, "role", ROLES)
     with _sharing(space_id, by) as space:
         person = Person.objects.filter(email=email).first()
         if person is None:
@@ -492,7 +492,7 @@ def share_with_person(space_id: Id, email: str, role: str, *, by: By) -> GivenRo
 
 def share_with_group(space_id: Id, name: str, role: str, *, by: By) -> GivenRole:
     """Give all people of a group a role in a shared space."""
-    role = _one_of(role, ROLES)
+    role = one_of(role, "role", ROLES)
     with _sharing(space_id, by) as space:
         group = _group(space.workspace, name)
         _grant(space, group, role)
@@ -502,7 +502,7 @@ def share_with_group(space_id: Id, name: str, role: str, *, by: By) -> GivenRole
 
 def share_with_everyone(space_id: Id, role: str, *, by: By) -> GivenRole:
     """Give all managers and members of the workspace, but not its guests, a role in a shared space."""
-    role = _one_of(role, ROLES)
+    role = one_of(role, "role", ROLES)
     with _sharing(space_id, by) as space:
         _grant(space, Group.objects.get(workspace=space.workspace, everyone=True), role)
         _audit("role-given", by=by, space=space, subject=EVERYONE, role=role)
@@ -783,13 +783,6 @@ def _caller(by: By) -> Caller | None:
     if isinstance(by, Person):
         return Caller(by.pk, by.email, None, by.is_superuser)
     return by
-
-
-def _one_of(value: object, choices: Iterable[str], name: str = "role") -> str:
-    choices = tuple(choices)
-    if not isinstance(value, str) or value not in choices:
-        raise InvalidValue(f"{name} must be one of: {', '.join(choices)}.", pointer=f"/{name}")
-    return value
 
 
 def _audit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 from workspaces.access import Caller
 from workspaces.problems import Problem
 from workspaces.signing_in import authenticate
+from workspaces.values import one_of, plain_text
 
 
 class BadRequest(Problem):
@@ -78,22 +80,11 @@ def json_body(request: HttpRequest) -> dict[str, Any]:
 
 def text_in(body: dict[str, Any], name: str, *, most: int = 200, default: str | None = None) -> str:
     """A text member of the body: not empty, without control characters, of bounded length."""
-    value = body.get(name, default)
-    if not isinstance(value, str):
-        raise BadRequest(f"{name} must be a text.", pointer=f"/{name}")
-    value = value.strip()
-    if not value or len(value) > most:
-        raise BadRequest(f"{name} must have 1 to {most} characters.", pointer=f"/{name}")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise BadRequest(f"{name} must not hold control characters.", pointer=f"/{name}")
-    return value
+    return plain_text(body.get(name, default), name, most=most)
 
 
-def choice_in(body: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    value = body.get(name)
-    if not isinstance(value, str) or value not in choices:
-        raise BadRequest(f"{name} must be one of: {', '.join(choices)}.", pointer=f"/{name}")
-    return value
+def choice_in(body: dict[str, Any], name: str, choices: Iterable[str]) -> str:
+    return one_of(body.get(name), name, choices)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

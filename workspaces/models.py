@@ -137,11 +137,21 @@ class SpaceUserPermission(UserObjectPermissionBase):
 
     content_object = models.ForeignKey(Space, models.CASCADE)
 
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["content_object", "user"], name="one_role_of_a_person")
+        ]
+
 
 class SpaceGroupPermission(GroupObjectPermissionBase):
     """A role of a group in a space."""
 
     content_object = models.ForeignKey(Space, models.CASCADE)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["content_object", "group"], name="one_role_of_a_group")
+        ]
 
 
 class Device(models.Model):
@@ -161,6 +171,20 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SignInTries(models.Model):
+    """How often somebody tried to sign in lately: to one account, or from one address."""
+
+    key = models.CharField(primary_key=True, max_length=80)
+    tries = models.IntegerField()
+    since = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "sign-in tries"
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.tries}"
 
 
 class LostAccess(models.Model):

@@ -166,3 +166,10 @@ class InvitationForSomebodyElse(Problem):
     type = "invitation-for-somebody-else"
     status = 403
     title = "This invitation is for another e-mail address"
+
+
+class TooManyTries(Problem):
+    type = "too-many-requests"
+    status = 429
+    title = "Too many tries"
+    default_detail = "There were too many tries to sign in. Wait a little, then try again."

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, Final
 
 import psycopg
+from django.contrib.auth import authenticate as django_authenticate
+from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
 from workspaces.access import Caller
+from workspaces.models import Person
 from workspaces.problems import DeviceRevoked, NotAllowed, Unauthenticated
+from workspaces.throttling import address_of, count_try, forget_tries
 
 TOKEN_PREFIX: Final = "lm_"  # noqa: S105
 """Makes tokens easy to find for scanners that look for leaked secrets."""
@@ -46,6 +51,31 @@ class ForeignForm(NotAllowed):
     default_detail = "Load the page again and repeat what you did."
 
 
+class PasswordBackend(ModelBackend):
+    """Signs in with e-mail address and password, wherever Django asks: pages, admin, API.
+
+    Every try counts before the password is looked at, so tries at the same moment gain nothing.
+    The work is the same whether the account exists or not. Raises `TooManyTries`.
+    """
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> Person | None:
+        email = (username or kwargs.get("email") or "").strip().lower()
+        if not email or password is None or "\0" in email:
+            return None
+        address = address_of(request) if request else None
+        count_try(email, address)
+        person: Person | None = super().authenticate(request, username=email, password=password)
+        if person is not None:
+            forget_tries(email, address)
+        return person
+
+
 def new_token() -> str:
     return TOKEN_PREFIX + token_urlsafe(32)
 
@@ -66,6 +96,19 @@ def authenticate(request: HttpRequest) -> Caller:
     if person is None or not person.is_authenticated:
         raise Unauthenticated
     _check_csrf(request)
+    return Caller(person.pk, person.email, None, person.is_superuser)
+
+
+def authenticate_with_password(request: HttpRequest) -> Caller:
+    """HTTP Basic, with e-mail address and password. Raises `Unauthenticated` or `TooManyTries`."""
+    _, _, encoded = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    try:
+        email, colon, password = b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        raise Unauthenticated("The Authorization header is not Base64 of e-mail:password in UTF-8.") from None
+    person = django_authenticate(request, username=email, password=password) if colon else None
+    if not isinstance(person, Person):
+        raise Unauthenticated("The e-mail address or the password is wrong.")
     return Caller(person.pk, person.email, None, person.is_superuser)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -24,6 +25,14 @@ def plain_text(value: object, name: str, *, most: int = 200) -> str:
         raise InvalidValue(f"{name} must have 1 to {most} characters.", pointer=f"/{name}")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
         raise InvalidValue(f"{name} must not hold control characters.", pointer=f"/{name}")
+    return value
+
+
+def one_of(value: object, name: str, choices: Iterable[str]) -> str:
+    """One of the texts that are allowed. Raises `InvalidValue`."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidValue(f"{name} must be one of: {', '.join(choices)}.", pointer=f"/{name}")
     return value
 
 
