@@ -6,17 +6,9 @@ from rest_framework import serializers as s
 
 from sync.core.changes import CONFLICTS
 from sync.core.schema import RECORD_TYPES
+from workspaces.shapes import Problem as Problem
 
 _TYPES = [*RECORD_TYPES, CONFLICTS]
-
-
-class Problem(s.Serializer[None]):
-    type = s.CharField(help_text="The last part of the path names the problem: /problems/not-found.")
-    title = s.CharField()
-    status = s.IntegerField()
-    detail = s.CharField(help_text="What happened and what to do, in plain words.")
-    request_id = s.CharField()
-    pointer = s.CharField(required=False, help_text="JSON pointer to the place in the body.")
 
 
 class FeedChange(s.Serializer[None]):

@@ -56,7 +56,7 @@ class Endpoint(APIView):
 
 def json_answer(value: Any, status: int = 200) -> HttpResponse:
     """JSON, from a value or from bytes that are JSON already."""
-    body = value if isinstance(value, bytes) else orjson.dumps(value)
+    body = value if isinstance(value, bytes) else orjson.dumps(value, option=orjson.OPT_UTC_Z)
     return HttpResponse(body, status=status, content_type="application/json")
 
 
