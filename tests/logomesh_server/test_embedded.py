@@ -226,7 +226,8 @@ def test_an_ordinary_user_runs_the_services_himself(tmp_path: Path) -> None:
         parent.chmod(parent.stat().st_mode | 0o001)
     tmp_path.chmod(0o711)
     program = (
-        "from pathlib import Path; from logomesh_server.embedded import *; from logomesh_server.folder import *\n"
+        "from pathlib import Path\n"
+        "from logomesh_server.embedded import *; from logomesh_server.folder import *\n"
         f"places = Places.of(Path({str(home / 'data')!r})); prepare_folder(places)\n"
         "running = start_services(places, Wanted()); stop_services(running); print('fine')"
     )

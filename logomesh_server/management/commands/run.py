@@ -12,7 +12,7 @@ from logomesh_server.serving import beat_arguments, environment, web_arguments, 
 
 
 class Command(BaseCommand):
-    help = "Run one part of the server: web, worker or beat. Needs DATABASE_URL and REDIS_URL."
+    help = "Run one part of the server. Needs DATABASE_URL and REDIS_URL."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
