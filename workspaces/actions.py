@@ -24,11 +24,11 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils.timezone import now
 
+from workspaces import auditing
 from workspaces.access import Caller, id_of, open_space, open_workspace, roles_in
 from workspaces.announcing import access_changed
 from workspaces.ids import uuid7
 from workspaces.models import (
-    AuditEntry,
     Device,
     Group,
     Invitation,
@@ -93,17 +93,25 @@ class Invited:
 
 
 def register(
-    email: str, password: str | None, name: str = "", *, by: By = None, is_superuser: bool = False
+    email: str,
+    password: str | None,
+    name: str = "",
+    *,
+    by: By = None,
+    is_superuser: bool = False,
+    any_password: bool = False,
 ) -> Person:
     """Make an account. Without a password nobody can sign in to it with one.
 
-    Raises `InvalidValue` or `EmailTaken`.
+    Raises `InvalidValue` (weak passwords pass with `any_password`) or `EmailTaken`.
     """
     email = email_address(email)
     person = Person(
         email=email, name=plain_text(name, "name") if name.strip() else "", is_superuser=is_superuser
     )
-    person.set_password(None if password is None else good_password(password, person))
+    if password is not None and not any_password:
+        good_password(password, person)
+    person.set_password(password)
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -114,11 +122,13 @@ def register(
     return person
 
 
-def set_password(email: str, password: str, *, by: By) -> None:
+def set_password(email: str, password: str, *, by: By, any_password: bool = False) -> None:
     """Give a person another password. Their open browser sessions end; their devices go on."""
     with transaction.atomic():
         person = _person(email)
-        person.set_password(good_password(password, person))
+        if not any_password:
+            good_password(password, person)
+        person.set_password(password)
         person.save(update_fields=["password"])
         _audit("password-set", by=by, subject=person.email)
 
@@ -131,6 +141,19 @@ def make_superuser(email: str, *, by: By) -> None:
             person.is_superuser = True
             person.save(update_fields=["is_superuser"])
             _audit("superuser-made", by=by, subject=person.email)
+
+
+def close_account(email: str, *, by: By) -> None:
+    """Let somebody no longer sign in; their sessions and devices stop counting. An act of a superuser.
+
+    What is theirs stays. Raises `NotAllowed`, also for one's own account.
+    """
+    _set_active(email, False, "account-closed", by=by)
+
+
+def reopen_account(email: str, *, by: By) -> None:
+    """Let somebody sign in again; their devices count again too. An act of a superuser."""
+    _set_active(email, True, "account-reopened", by=by)
 
 
 def issue_device(
@@ -293,6 +316,20 @@ def remove_member(workspace_id: Id, email: str, *, by: By) -> None:
         member.delete()
         access_changed([person.pk])
         _audit("member-removed", by=by, workspace=workspace, subject=email, role=member.role)
+
+
+def withdraw_invitation(invitation_id: Id, *, by: By) -> None:
+    """Let an invitation's link no longer work. Raises `NotFound`, also where it was accepted already."""
+    waiting = Invitation.objects.filter(pk=id_of(invitation_id), accepted_at=None)
+    workspace_id = waiting.values_list("workspace_id", flat=True).first()
+    if workspace_id is None:
+        raise NotFound
+    with _changing_workspace(workspace_id, by) as workspace:
+        invitation = waiting.first()
+        if invitation is None:
+            raise NotFound
+        invitation.delete()
+        _audit("invitation-withdrawn", by=by, workspace=workspace, subject=invitation.email)
 
 
 def create_group(workspace_id: Id, name: str, emails: Iterable[str] = (), *, by: By) -> Group:
@@ -766,6 +803,21 @@ def _person(email: str) -> Person:
     return person
 
 
+def _set_active(email: str, active: bool, act: str, *, by: By) -> None:
+    caller = _caller(by)
+    if caller is not None and not caller.is_superuser:
+        raise NotAllowed("Only a superuser opens and closes accounts.")
+    with transaction.atomic():
+        person = _person(email)
+        if caller is not None and caller.person_id == person.pk:
+            raise NotAllowed("Nobody closes their own account: the last superuser could not come back.")
+        if person.is_active is not active:
+            person.is_active = active
+            person.save(update_fields=["is_active"])
+            _audit(act, by=by, subject=person.email)
+            access_changed([person.pk])
+
+
 def _manages(caller: Caller, person_id: UUID) -> bool:
     """Whether the caller manages a workspace in which this person is."""
     return Membership.objects.filter(
@@ -794,13 +846,11 @@ def _audit(
     subject: str = "",
     **details: Any,
 ) -> None:
-    caller = _caller(by)
-    AuditEntry.objects.create(
-        act=act,
-        by_id=caller.person_id if caller else None,
-        workspace=space.workspace if space else workspace,
-        space_id=space.pk if space else None,
-        private=space is not None and _is_private(space),
+    auditing.record(
+        act,
+        by=_caller(by),
+        workspace_id=workspace.pk if workspace else None,
+        space=space,
         subject=subject,
-        details=details | ({"by_device": str(caller.device_id)} if caller and caller.device_id else {}),
+        **details,
     )

@@ -16,7 +16,7 @@ from workspaces.models import Device, Group, Membership, Person, WorkspaceRole
 from workspaces.models import Workspace as WorkspaceRow
 from workspaces.problems import InvalidValue
 from workspaces.roles import ROLES, Act, WorkspaceAct
-from workspaces.signing_in import authenticate, authenticate_with_password
+from workspaces.signing_in import authenticate, authenticate_with_password_too
 
 PROBLEM = OpenApiResponse(shapes.Problem, description="What went wrong, where, and what to do (RFC 9457).")
 WHO = OpenApiParameter(
@@ -211,8 +211,7 @@ class Devices(Endpoint):
         responses={201: shapes.DeviceWithToken, 400: PROBLEM, 401: PROBLEM, 429: PROBLEM},
     )
     def post(self, request: HttpRequest) -> HttpResponse:
-        scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0].lower()
-        self.caller = (authenticate_with_password if scheme == "basic" else authenticate)(request)
+        self.caller = authenticate_with_password_too(request)
         name = text_in(json_body(request), "name")
         device, token = actions.issue_device(
             self.caller.person_id, name, by=self.caller, made_by=self.caller.device_id

@@ -181,6 +181,7 @@ class SignInTries(models.Model):
     since = models.DateTimeField()
 
     class Meta:
+        default_permissions = ()
         verbose_name_plural = "sign-in tries"
 
     def __str__(self) -> str:

@@ -172,4 +172,6 @@ class TooManyTries(Problem):
     type = "too-many-requests"
     status = 429
     title = "Too many tries"
-    default_detail = "There were too many tries to sign in. Wait a little, then try again."
+    default_detail = (
+        "Wait a little before you try to sign in again. If you forgot your password, ask a manager."
+    )

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+import logging
+from base64 import b64decode, urlsafe_b64encode
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
-from django.contrib.auth import authenticate as django_authenticate
+from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.crypto import salted_hmac
 
 from workspaces.access import Caller
 from workspaces.models import Person
 from workspaces.problems import DeviceRevoked, NotAllowed, Unauthenticated
 from workspaces.throttling import address_of, count_try, forget_tries
+from workspaces.values import is_sound
+
+logger = logging.getLogger(__name__)
 
 TOKEN_PREFIX: Final = "lm_"  # noqa: S105
 """Makes tokens easy to find for scanners that look for leaked secrets."""
@@ -66,7 +72,7 @@ class PasswordBackend(ModelBackend):
         **kwargs: Any,
     ) -> Person | None:
         email = (username or kwargs.get("email") or "").strip().lower()
-        if not email or password is None or "\0" in email:
+        if password is None or len(email + password) > 2000 or not is_sound(email + password):
             return None
         address = address_of(request) if request else None
         count_try(email, address)
@@ -78,6 +84,15 @@ class PasswordBackend(ModelBackend):
 
 def new_token() -> str:
     return TOKEN_PREFIX + token_urlsafe(32)
+
+
+def lasting_token(device_id: UUID) -> str:
+    """The token of a device made at the command line, which can be printed there again.
+
+    It is derived from the server's secret key: who holds that key can sign in as anybody anyway.
+    """
+    secret = salted_hmac("workspaces.device", device_id.hex, algorithm="sha256").digest()
+    return TOKEN_PREFIX + urlsafe_b64encode(secret).decode().rstrip("=")
 
 
 def hash_of_token(token: str) -> bytes:
@@ -99,17 +114,42 @@ def authenticate(request: HttpRequest) -> Caller:
     return Caller(person.pk, person.email, None, person.is_superuser)
 
 
-def authenticate_with_password(request: HttpRequest) -> Caller:
-    """HTTP Basic, with e-mail address and password. Raises `Unauthenticated` or `TooManyTries`."""
-    _, _, encoded = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+def authenticate_with_password_too(request: HttpRequest) -> Caller:
+    """As `authenticate`, but HTTP Basic with e-mail address and password counts as well.
+
+    Raises `TooManyTries` besides. Only where a device is made: a password is no key for every day.
+    """
+    scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "basic":
+        return authenticate(request)
     try:
-        email, colon, password = b64decode(encoded.strip(), validate=True).decode().partition(":")
+        email, colon, password = b64decode(secret.strip(), validate=True).decode().partition(":")
     except ValueError:
-        raise Unauthenticated("The Authorization header is not Base64 of e-mail:password in UTF-8.") from None
-    person = django_authenticate(request, username=email, password=password) if colon else None
-    if not isinstance(person, Person):
-        raise Unauthenticated("The e-mail address or the password is wrong.")
+        colon = ""
+    if not colon:
+        raise Unauthenticated("The Authorization header is not Base64 of e-mail:password, in UTF-8.")
+    person = check_password(request, email, password)
     return Caller(person.pk, person.email, None, person.is_superuser)
+
+
+def check_password(request: HttpRequest, email: str, password: str) -> Person:
+    """The person with this e-mail address and password.
+
+    Raises `Unauthenticated`, in the same words and time whether there is such an account or not,
+    or `TooManyTries`.
+    """
+    person = auth.authenticate(request, username=email, password=password)
+    if not isinstance(person, Person):
+        logger.warning("a sign-in from %s failed", address_of(request))
+        raise Unauthenticated("The e-mail address or the password is wrong.")
+    return person
+
+
+def sign_in(request: HttpRequest, email: str, password: str) -> Person:
+    """Open a browser session. Raises as `check_password`."""
+    person = check_password(request, email, password)
+    auth.login(request, person)
+    return person
 
 
 def _device_caller(token: str) -> Caller:

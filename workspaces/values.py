@@ -13,6 +13,11 @@ from workspaces.models import Person
 from workspaces.problems import InvalidValue
 
 
+def is_sound(text: str) -> bool:
+    """Whether PostgreSQL can store it: no NUL, no half of a surrogate pair."""
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def plain_text(value: object, name: str, *, most: int = 200) -> str:
     """A line of text, trimmed: 1 to `most` characters, none of them a control or half a surrogate pair.
 
@@ -48,13 +53,10 @@ def email_address(value: object, name: str = "email") -> str:
 
 def good_password(value: object, person: Person) -> str:
     """A password that is long enough, not common and not the person's own name. Raises `InvalidValue`."""
-    if not isinstance(value, str) or len(value) > 1000 or "\0" in value:
+    if not isinstance(value, str) or len(value) > 1000 or not is_sound(value):
         raise InvalidValue("The password must be a text of at most 1,000 characters.", pointer="/password")
     try:
-        value.encode()
         validate_password(value, person)
-    except UnicodeError:
-        raise InvalidValue("The password holds half of a surrogate pair.", pointer="/password") from None
     except ValidationError as error:
         raise InvalidValue(" ".join(error.messages), pointer="/password") from None
     return value
