@@ -9,7 +9,7 @@ wsgi = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402  (Django is set up above)
 
-from . import rendering  # noqa: E402
+from . import admitting, rendering  # noqa: E402
 from .intake import Intake, Limits, Receive, Scope, Send  # noqa: E402
 from .processes import end_with_parent  # noqa: E402
 
@@ -25,6 +25,7 @@ end_with_parent()
 application = Intake(
     wsgi,
     Limits(**settings.INTAKE),
+    admit=admitting.admit,
     refuse=rendering.answer_early,
     native={"/api/v1/live": live},
 )

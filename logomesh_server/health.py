@@ -18,10 +18,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sync.core import limits
+from workspaces.problems import NotFound
 
 from . import counting
 from .folder import LEAST_FREE_BYTES
-from .problems import NothingHere
 from .version import NAME, PROTOCOL_VERSIONS, VERSION
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def _redis() -> str:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Figures in Prometheus's text format, for this machine or whoever has LOGOMESH_METRICS_TOKEN."""
     if not _may_see_metrics(request):
-        raise NothingHere("Nothing is found at this address. Check it for typing errors.")
+        raise NotFound("Nothing is found at this address. Check it for typing errors.")
     return HttpResponse(counting.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from workspaces.problems import Problem
@@ -36,6 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Environ = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 FILE_BLOCK: Final = 256 * 1024  # bytes read at once from a file that is sent
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -87,19 +88,21 @@ class Disconnected(Exception):
 class Intake:
     """The ASGI application.
 
-    `refuse` words an exception as (status, headers, body); `native` maps paths to coroutines that need no
-    thread.
+    `admit` raises where somebody may not send a large body; `refuse` words an exception as (status, headers,
+    body); `native` maps paths to coroutines that need no thread.
     """
 
     def __init__(
         self,
         wsgi: Callable[[Environ, Callable[..., Any]], Iterable[bytes]],
         limits: Limits,
+        admit: Callable[[Environ], None],
         refuse: Callable[[Environ, Exception], tuple[int, Headers, bytes]],
         native: Mapping[str, Application],
     ) -> None:
         self._wsgi = wsgi
         self._limits = limits
+        self._admit = admit
         self._refuse = refuse
         self._native = native
         self._threads = Threads(limits)
@@ -118,7 +121,7 @@ class Intake:
         environ = environ_of(scope)
         head = scope["method"] == "HEAD"
         try:
-            body = await self._body(scope, receive)
+            body = await self._body(scope, environ, receive)
             try:
                 environ["wsgi.input"] = body
                 answer = await self._threads.run(lambda: self._call(environ))
@@ -162,14 +165,21 @@ class Intake:
 
     # --- bodies ----------------------------------------------------------------------------------------
 
-    async def _body(self, scope: Scope, receive: Receive) -> IO[bytes]:
-        """All of the request's body. Raises BodyTooLarge, BodyTooSlow, Disconnected."""
+    async def _body(self, scope: Scope, environ: Environ, receive: Receive) -> IO[bytes]:
+        """All of the request's body.
+
+        Raises BodyTooLarge, BodyTooSlow, Disconnected, and for a large one what `admit` raises: strangers
+        shall not fill the disk.
+        """
         announced = _announced_length(scope)
         if announced == 0:
             return BytesIO()
         limit = self._limits.for_path(scope["path"])
         if announced is not None and announced > limit:
             raise _too_large(limit)
+        admitted = announced is not None and announced > self._limits.memory_bytes
+        if admitted:
+            await self._threads.run(lambda: self._admit(environ))
         start = time.monotonic()
         message = await self._receive(receive, start, 0)
         received = len(message.get("body", b""))
@@ -185,6 +195,9 @@ class Intake:
             while True:
                 if received > limit:
                     raise _too_large(limit)
+                if received > self._limits.memory_bytes and not admitted:
+                    await self._threads.run(lambda: self._admit(environ))
+                    admitted = True
                 body.write(message.get("body", b""))
                 if not message.get("more_body"):
                     body.seek(0)
@@ -320,31 +333,34 @@ class Threads:
         self._idle = 0
         self._lock = threading.Lock()
 
-    async def run(self, compute: Callable[[], Answer]) -> Answer:
-        """The answer of `compute`, run in a thread. Raises Overloaded, and whatever `compute` raises."""
+    async def run(self, compute: Callable[[], T]) -> T:
+        """What `compute` returns, run in a thread. Raises Overloaded, and whatever `compute` raises."""
         await self._wait_for_a_place()
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Answer] = loop.create_future()
+        done: asyncio.Future[T] = loop.create_future()
 
-        def settle(answer: Answer | None, error: BaseException | None) -> None:
+        def settle(result: T, stream: Stream | None) -> None:
             self._places.release()
-            if done.cancelled():
-                if answer is not None and answer.stream is not None:
-                    answer.stream.stop()
-            elif error is not None:
+            if not done.cancelled():
+                done.set_result(result)
+            elif stream is not None:
+                stream.stop()
+
+        def fail(error: BaseException) -> None:
+            self._places.release()
+            if not done.cancelled():
                 done.set_exception(error)
-            elif answer is not None:
-                done.set_result(answer)
 
         def job() -> None:
             try:
-                answer = compute()
+                result = compute()
             except BaseException as error:
-                loop.call_soon_threadsafe(settle, None, error)
+                loop.call_soon_threadsafe(fail, error)
                 return
-            loop.call_soon_threadsafe(settle, answer, None)
-            if answer.stream is not None:
-                answer.stream.make(loop)
+            stream = result.stream if isinstance(result, Answer) else None
+            loop.call_soon_threadsafe(settle, result, stream)
+            if stream is not None:
+                stream.make(loop)
 
         self._hand_over(job)
         return await done

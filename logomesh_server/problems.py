@@ -3,34 +3,10 @@
 from workspaces.problems import Problem
 
 
-class BadRequest(Problem):
-    type = "malformed"
-    status = 400
-    title = "The request cannot be read"
-
-
-class SignInNeeded(Problem):
-    type = "unauthenticated"
-    status = 401
-    title = "Please sign in"
-
-
 class Forbidden(Problem):
     type = "forbidden"
     status = 403
     title = "This is not allowed"
-
-
-class NothingHere(Problem):
-    type = "not-found"
-    status = 404
-    title = "There is nothing here"
-
-
-class MethodNotAllowed(Problem):
-    type = "method-not-allowed"
-    status = 405
-    title = "This address does not take that method"
 
 
 class NotAcceptable(Problem):

@@ -19,7 +19,8 @@ from django.http.multipartparser import MultiPartParserError
 from django.template.loader import render_to_string
 from rest_framework import exceptions as rest
 
-from workspaces.problems import Problem
+from workspaces.endpoint import BadRequest, MethodNotAllowed
+from workspaces.problems import NotFound, Problem, Unauthenticated
 
 from . import problems
 from .logs import choose_request_id, request_id
@@ -37,7 +38,7 @@ def problem_of(exception: Exception) -> Problem:
     if isinstance(exception, rest.APIException):
         return _rest_problem(exception)
     if isinstance(exception, Http404):
-        return problems.NothingHere("Nothing is found at this address. Check it for typing errors.")
+        return NotFound("Nothing is found at this address. Check it for typing errors.")
     if isinstance(exception, PermissionDenied):
         return problems.Forbidden(str(exception) or "You may not do this with the role that you have.")
     if isinstance(exception, RequestDataTooBig):
@@ -46,12 +47,12 @@ def problem_of(exception: Exception) -> Problem:
         exception,
         SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnreadablePostError | UnicodeError,
     ):
-        return problems.BadRequest(_why_unreadable(exception))
+        return BadRequest(_why_unreadable(exception))
     if isinstance(exception, OperationalError | InterfaceError):
         return _database_problem(exception)
     if isinstance(exception, DataError):
         logger.warning("The database refused a value", exc_info=exception)
-        return problems.BadRequest("A value in the request cannot be stored, for instance a NUL character.")
+        return BadRequest("A value in the request cannot be stored, for instance a NUL character.")
     if isinstance(exception, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         logger.error("Redis is away", exc_info=exception)
         return problems.Unavailable(
@@ -91,11 +92,11 @@ def _why_unreadable(exception: Exception) -> str:
 
 
 _REST_PROBLEMS: tuple[tuple[type[rest.APIException], type[Problem]], ...] = (
-    (rest.NotAuthenticated, problems.SignInNeeded),
-    (rest.AuthenticationFailed, problems.SignInNeeded),
+    (rest.NotAuthenticated, Unauthenticated),
+    (rest.AuthenticationFailed, Unauthenticated),
     (rest.PermissionDenied, problems.Forbidden),
-    (rest.NotFound, problems.NothingHere),
-    (rest.MethodNotAllowed, problems.MethodNotAllowed),
+    (rest.NotFound, NotFound),
+    (rest.MethodNotAllowed, MethodNotAllowed),
     (rest.NotAcceptable, problems.NotAcceptable),
     (rest.UnsupportedMediaType, problems.UnsupportedMediaType),
     (rest.Throttled, problems.TooManyRequests),
@@ -105,14 +106,14 @@ _REST_PROBLEMS: tuple[tuple[type[rest.APIException], type[Problem]], ...] = (
 def _rest_problem(exception: rest.APIException) -> Problem:
     if isinstance(exception, rest.ValidationError):
         pointer, detail = _first_error(exception.detail)
-        return problems.BadRequest(detail, pointer=pointer)
+        return BadRequest(detail, pointer=pointer)
     wait = getattr(exception, "wait", None)
     for kind, problem in _REST_PROBLEMS:
         if isinstance(exception, kind):
             return problem(str(exception.detail), retry_after=int(wait) + 1 if wait is not None else None)
     if exception.status_code >= 500:
         return problems.Unavailable(str(exception.detail), retry_after=RETRY_SECONDS)
-    return problems.BadRequest(str(exception.detail))
+    return BadRequest(str(exception.detail))
 
 
 def _first_error(detail: Any, pointer: str = "") -> tuple[str, str]:
@@ -194,10 +195,10 @@ def answer_exception(exception: Exception, context: dict[str, Any]) -> HttpRespo
 
 
 _BY_STATUS: dict[int, Problem] = {
-    400: problems.BadRequest("The request is not one that this server can read."),
+    400: BadRequest("The request is not one that this server can read."),
     403: problems.Forbidden("The request was refused; if it comes from a page, load that page again."),
-    404: problems.NothingHere("Nothing is found at this address. Check it for typing errors."),
-    405: problems.MethodNotAllowed("See the Allow header for the methods that this address takes."),
+    404: NotFound("Nothing is found at this address. Check it for typing errors."),
+    405: MethodNotAllowed("See the Allow header for the methods that this address takes."),
     413: problems.BodyTooLarge("The request is larger than this address takes."),
 }
 

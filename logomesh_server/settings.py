@@ -7,6 +7,7 @@ from sync.core.limits import MAX_RECORD_BYTES
 
 from . import env
 from .folder import Places
+from .theme import UNFOLD as UNFOLD  # how the admin looks
 from .version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -27,6 +28,7 @@ CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 INSTALLED_APPS = [
     "logomesh_server",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

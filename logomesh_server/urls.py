@@ -1,7 +1,8 @@
 """Every address of the server, app by app."""
 
-from django.contrib import admin
 from django.urls import include, path
+
+from workspaces.admin import site
 
 from . import health
 
@@ -10,7 +11,7 @@ urlpatterns = [
     path("readyz", health.ready, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/v1/about", health.About.as_view(), name="about"),
-    path("admin/", admin.site.urls),
+    path("admin/", site.urls),
     path("", include("workspaces.urls")),
     path("", include("sync.urls")),
     path("", include("migration.urls")),

@@ -12,6 +12,7 @@ import pytest
 
 from logomesh_server import rendering
 from logomesh_server.intake import FileBlocks, Intake, Limits
+from workspaces.problems import Unauthenticated
 
 Environ = dict[str, Any]
 
@@ -96,7 +97,12 @@ class Client:
 
 
 def intake(application: Callable[..., Iterable[bytes]], given: Limits) -> Intake:
-    return Intake(application, given, rendering.answer_early, {})
+    return Intake(application, given, admit, rendering.answer_early, {})
+
+
+def admit(environ: Environ) -> None:
+    if environ.get("HTTP_AUTHORIZATION") == "Token stranger":
+        raise Unauthenticated
 
 
 def echo(environ: Environ, start: Callable[..., Any]) -> list[bytes]:
@@ -156,6 +162,19 @@ def test_too_large_a_body_is_refused(tmp_path: Path, announced: bool) -> None:
         assert json.loads(client.body)["type"] == "/problems/body-too-large"
         large = Client("POST", "/large", body(1_001)).sends(b"x" * 1_001)
         assert (await large.asks(intake(echo, limits(tmp_path)))).status == 200
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_stranger_sends_no_large_body(tmp_path: Path, announced: bool) -> None:
+    async def run() -> None:
+        length = body(6_000)[0] if announced else (b"transfer-encoding", b"chunked")
+        headers = [length, (b"authorization", b"Token stranger")]
+        client = Client("POST", "/large", headers).sends(*[b"x" * 1_000] * 6)
+        await client.asks(intake(echo, limits(tmp_path)))
+        assert client.status == 401
+        assert client.incoming.qsize() == (6 if announced else 0)
 
     asyncio.run(run())
 

@@ -21,8 +21,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, part: str, **options: Any) -> None:
         if settings.EMBEDDED_DATABASE or settings.EMBEDDED_REDIS:
             raise CommandError(
-                "A part alone needs a PostgreSQL and a Redis that others run: give DATABASE_URL and REDIS_URL,"
-                " or start all of it with `make run`."
+                "A part alone needs a PostgreSQL and a Redis that others run: give DATABASE_URL and"
+                " REDIS_URL, or start all of it with `make run`."
             )
         if part == "web":
             host = env.text("LOGOMESH_HOST", "127.0.0.1")
