@@ -5,6 +5,6 @@ anything of somebody else's private space. Forms call `workspaces.actions`, whic
 """
 
 from workspaces.admin import audit, people, spaces
-from workspaces.admin.site import ManagedAdmin, Managed, managed, site
+from workspaces.admin.site import Managed, ManagedAdmin, managed, site
 
 __all__ = ["Managed", "ManagedAdmin", "audit", "managed", "people", "site", "spaces"]

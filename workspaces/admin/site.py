@@ -75,7 +75,7 @@ def person_of(request: HttpRequest) -> Person:
     return request.user
 
 
-class ManagersSite(UnfoldAdminSite):  # type: ignore[misc]
+class ManagersSite(UnfoldAdminSite):
     """The admin, open to managers of a workspace and to superusers. Membership decides, nothing else."""
 
     enable_nav_sidebar = True
@@ -111,7 +111,7 @@ site = ManagersSite(name="admin")
 site.disable_action("delete_selected")
 
 
-class ManagedAdmin(ModelAdmin):  # type: ignore[misc]
+class ManagedAdmin(ModelAdmin):
     """Pages about one kind of thing in the workspaces that somebody manages.
 
     Rows outside `get_queryset` answer as if they were not there. What goes wrong in an action is told at the
@@ -119,7 +119,7 @@ class ManagedAdmin(ModelAdmin):  # type: ignore[misc]
     """
 
     verbs: ClassVar[tuple[str, ...]] = ()
-    """Methods that a button on the page of an object calls; each returns what to tell."""
+    """Methods that a button on the page of an object calls; each returns what to tell, or a page."""
     workspace_path: ClassVar[str] = "workspace"
     """The field that leads to the workspace."""
     may_add: ClassVar[bool] = False
@@ -132,7 +132,7 @@ class ManagedAdmin(ModelAdmin):  # type: ignore[misc]
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Any]:
         """All that may be listed."""
-        rows = self.model._default_manager.all()
+        rows: QuerySet[Any] = self.model._default_manager.all()
         return rows.filter(**{f"{self.workspace_path}__in": managed(request).visible()})
 
     def is_managed(self, request: HttpRequest, obj: Any) -> bool:
@@ -173,7 +173,7 @@ class ManagedAdmin(ModelAdmin):  # type: ignore[misc]
         return obj is None or self.is_managed(request, obj)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Filter by what the page offers and by nothing else: a lookup is a way to ask about hidden values."""
+        """Only by what the page offers: a lookup is a way to ask about hidden values."""
         offered = tuple(
             entry[0]
             if isinstance(entry, tuple)
@@ -221,7 +221,10 @@ class ManagedAdmin(ModelAdmin):  # type: ignore[misc]
         if not self.has_change_permission(request, obj):
             raise NotAllowed(_("Ask a manager of the workspace."))
         with telling_problems(request):
-            messages.success(request, getattr(self, verb)(request, obj))
+            outcome = getattr(self, verb)(request, obj)
+            if isinstance(outcome, HttpResponse):
+                return outcome
+            messages.success(request, outcome)
         return redirect(self._page(obj) if self.get_object(request, object_id) else self._list())
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -277,7 +280,7 @@ def telling_problems(request: HttpRequest) -> Iterator[None]:
         messages.error(request, f"{problem.title}. {problem.detail}".strip())
 
 
-class InWorkspace(DropdownFilter):  # type: ignore[misc]
+class InWorkspace(DropdownFilter):
     """Only one's own workspaces are offered."""
 
     title = "workspace"
