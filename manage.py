@@ -13,8 +13,9 @@ WITHOUT_SERVICES = {
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "logomesh_server.settings")
+    import django
     from django.core.exceptions import ImproperlyConfigured
-    from django.core.management import execute_from_command_line
+    from django.core.management import call_command, execute_from_command_line
 
     from logomesh_server.embedded import services_for_a_command
     from logomesh_server.folder import CannotStart
@@ -24,7 +25,10 @@ def main() -> None:
         if command in WITHOUT_SERVICES or {"-h", "--help"} & set(sys.argv):
             execute_from_command_line(sys.argv)
         else:
-            with services_for_a_command():
+            with services_for_a_command() as ours:
+                if ours and command not in {"migrate", "showmigrations", "sqlmigrate"}:
+                    django.setup()
+                    call_command("migrate", verbosity=0, interactive=False)
                 execute_from_command_line(sys.argv)
     except (ImproperlyConfigured, CannotStart) as error:
         sys.exit(str(error))

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -30,6 +31,7 @@ STARTED: Final = time.time()
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", ""})  # "": a unix socket
 
 
+@require_safe
 def alive(request: HttpRequest) -> HttpResponse:
     """This process answers. Says nothing about the database."""
     return HttpResponse("ok\n", content_type="text/plain")
@@ -38,6 +40,7 @@ def alive(request: HttpRequest) -> HttpResponse:
 _migrated = False
 
 
+@require_safe
 def ready(request: HttpRequest) -> HttpResponse:
     """Requests can be served: the database answers and is migrated, and the disk has room.
 
@@ -75,6 +78,7 @@ def _redis() -> str:
     return "ok"
 
 
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Figures in Prometheus's text format, for this machine or whoever has LOGOMESH_METRICS_TOKEN."""
     if not _may_see_metrics(request):

@@ -62,6 +62,7 @@ def serve(host: str, port: int, say: Callable[[str], None]) -> None:
                 say(f"Warning: nothing reads the variable {name}.")
             _prepare_database()
             _collect_static(places)
+            _clear_incoming()
             link = _first_link(address)
             _postgres().close()
             _postgres().close_pool()
@@ -188,6 +189,14 @@ def _collect_static(places: Places) -> None:
         "collectstatic", verbosity=0, interactive=False, clear=marker.parent.is_relative_to(places.data)
     )
     marker.write_text(fingerprint.hexdigest())
+
+
+def _clear_incoming() -> None:
+    """Remove the parts of requests that a killed run was reading."""
+    folder: Path = settings.INTAKE["spool"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        left.unlink()
 
 
 def _first_link(address: str) -> str | None:

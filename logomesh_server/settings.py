@@ -200,7 +200,7 @@ INTAKE: dict[str, Any] = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # intake.py has already measured the body
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024**2
-FILE_UPLOAD_TEMP_DIR = None
+FILE_UPLOAD_TEMP_DIR = str(INTAKE["spool"])
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 REST_FRAMEWORK = {
