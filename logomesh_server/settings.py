@@ -220,6 +220,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "SpaceKind": ["private", "shared"],
+        "SpaceRole": ["viewer", "editor", "owner"],
+        "WorkspaceRole": ["manager", "member", "guest"],
+        "FeedType": "sync.shapes._TYPES",
+    },
 }
 
 LANGUAGE_CODE = "en"
