@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from sync import conflicts, digest, history, shapes, spaces
-from sync.core.changes import CONFLICTS
+from sync.core.changes import CONFLICTS, time_in_feed_form
 from sync.core.limits import DEFAULT_PAGE, MAX_CHANGES, MAX_PAGE
 from sync.core.records import key_of
 from sync.core.schema import RECORD_TYPES
@@ -22,6 +22,7 @@ from sync.pull import reading
 from sync.pull.continuing import continued, forget
 from sync.pull.cursors import Cursor, encode
 from sync.pull.encoding import packed_answer, packed_stream
+from sync.pull.scope import ALL, Scope
 from sync.push import edit, push
 from sync.push.announcing import answer
 from sync.push.merging import Result
@@ -44,6 +45,13 @@ IN_SPACE = [
     OpenApiParameter("type", str, required=True, enum=[*RECORD_TYPES]),
     OpenApiParameter("id", str, required=True),
 ]
+SCOPE = [
+    OpenApiParameter("tag", str, many=True, description="Only thoughts with one of these tags, by id."),
+    OpenApiParameter("cluster", str, many=True, description="Only thoughts with a segment of one of these."),
+    OpenApiParameter("updated_after", str, description="Exclusive, ISO 8601."),
+    OpenApiParameter("updated_before", str, description="Exclusive, ISO 8601."),
+    OpenApiParameter("scope", str, enum=["all"], description="Leave the cursor's scope."),
+]
 
 
 class Changes(Endpoint):
@@ -60,6 +68,7 @@ class Changes(Endpoint):
                 "limit", int, description=f"Records a page; {DEFAULT_PAGE} unless said, at most {MAX_PAGE}."
             ),
             OpenApiParameter("include", str, enum=["embeddings"]),
+            *SCOPE,
         ],
         responses={200: shapes.Page, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 410: PROBLEM},
     )
@@ -68,12 +77,14 @@ class Changes(Endpoint):
         embeddings = "embeddings" in request.GET.get("include", "").split(",")
         streamed = NDJSON in request.headers.get("Accept", "")
         limit = _limit(request, default=None if streamed else DEFAULT_PAGE)
+        scope = _scope(request)
         if text := request.GET.get("cursor"):
             cursor, head = continued(opened.id, self.caller.device_id, text)
+            cursor = cursor if scope is None else reading.rescoped(cursor, scope)
         else:
             forget(opened.id, self.caller.device_id)
             head = reading.read_head(opened.id)
-            cursor = reading.start(opened.id, head)
+            cursor = reading.start(opened.id, head, scope or ALL)
         if streamed:
             lines = _lines(cursor, head, limit, embeddings)
             return packed_stream(request, lines, NDJSON)
@@ -117,16 +128,17 @@ class Digest(Endpoint):
     @extend_schema(
         operation_id="digest",
         summary="Proof of convergence: the hash of a space, or the records of one sector",
-        parameters=[OpenApiParameter("sector", int, description="0 to 255")],
+        parameters=[OpenApiParameter("sector", int, description="0 to 255"), *SCOPE],
         responses={200: shapes.Digest, 400: PROBLEM, 404: PROBLEM},
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
         opened = open_space(self.caller, space, Act.READ)
+        scope = _scope(request) or ALL
         if (text := request.GET.get("sector")) is not None:
             number = _whole_number(text, "sector", least=0, most=255)
-            version, records = digest.sector(opened.id, number)
+            version, records = digest.sector(opened.id, number, scope)
             return json_answer({"sector": number, "version": version, "records": records})
-        found = digest.digest(opened.id)
+        found = digest.digest(opened.id, scope)
         return json_answer(
             {
                 "version": found.version,
@@ -382,6 +394,37 @@ def _conflict(text: str) -> tuple[UUID, int, dict[str, Any]]:
         return conflicts.found(UUID(text))
     except ValueError:
         raise NotFound from None
+
+
+def _scope(request: HttpRequest) -> Scope | None:
+    """The scope that a request asks for; None where it names none."""
+    if request.GET.get("scope") not in (None, "all"):
+        raise InvalidParameter("scope can only be all; use tag, cluster, updated_after, updated_before.")
+    scope = Scope(
+        tuple(sorted({_plain(tag, "tag") for tag in request.GET.getlist("tag")})),
+        tuple(sorted({_plain(cluster, "cluster") for cluster in request.GET.getlist("cluster")})),
+        _time(request, "updated_after"),
+        _time(request, "updated_before"),
+    )
+    if "scope" in request.GET and scope:
+        raise InvalidParameter("scope=all goes with no other filter.")
+    return scope if scope or "scope" in request.GET else None
+
+
+def _plain(text: str, name: str) -> str:
+    if "\0" in text or not _is_encodable(text):
+        raise InvalidParameter(f"{name} holds a character that no record can hold.")
+    return text
+
+
+def _time(request: HttpRequest, name: str) -> str | None:
+    text = request.GET.get(name)
+    if text is None:
+        return None
+    moment = time_in_feed_form(text)
+    if moment is None:
+        raise InvalidParameter(f"{name} must be a time such as 2025-06-08T09:30:00Z.")
+    return moment
 
 
 def _type_and_id(type_: Any, id_: Any) -> tuple[str, str]:

@@ -5,38 +5,17 @@ Computed in one statement, so it belongs to one moment. Conflicts and embeddings
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from sync.pull.scope import ALL, Scope, parameters
+from sync.pull.scoped import condition
 from sync.sql import cursor
 from sync.tables import TABLES
 
 _HASHED: Final = tuple(table for table in TABLES.values() if not table.type.opt_in)
-
-_SECTORS = """
-    SELECT h.head, h.epoch, s.sector, s.hash, s.records
-    FROM sync_spacehead h LEFT JOIN (
-        SELECT sector, bit_xor(hash) AS hash, sum(records)::int8 AS records
-        FROM ({parts}) parts GROUP BY sector
-    ) s ON true
-    WHERE h.space_id = %(space)b""".format(
-    parts=" UNION ALL ".join(
-        f"SELECT sector, bit_xor(hash) AS hash, count(*) AS records FROM {table.name}"
-        " WHERE space_id = %(space)b AND NOT deleted GROUP BY sector"
-        for table in _HASHED
-    )
-)
-_ONE_SECTOR = """
-    SELECT h.head, r.type, r.id, r.version, r.hash
-    FROM sync_spacehead h LEFT JOIN ({parts}) r ON true
-    WHERE h.space_id = %(space)b""".format(
-    parts=" UNION ALL ".join(
-        f"SELECT '{table.type.name}' AS type, id, version, hash FROM {table.name}"
-        " WHERE space_id = %(space)b AND NOT deleted AND sector = %(sector)b"
-        for table in _HASHED
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -55,8 +34,8 @@ class Digest:
         return total
 
 
-def digest(space_id: UUID) -> Digest:
-    rows = cursor().execute(_SECTORS, {"space": space_id}).fetchall()
+def digest(space_id: UUID, scope: Scope = ALL) -> Digest:
+    rows = _asked(_sectors, space_id, scope)
     head, epoch = rows[0][:2]
     sectors = [0] * 256
     for _, _, sector, hash_, _ in rows:
@@ -65,13 +44,45 @@ def digest(space_id: UUID) -> Digest:
     return Digest(head, epoch, sum(row[4] or 0 for row in rows), sectors)
 
 
-def sector(space_id: UUID, number: int) -> tuple[int, list[tuple[str, str, int, str]]]:
+def sector(space_id: UUID, number: int, scope: Scope = ALL) -> tuple[int, list[tuple[str, str, int, str]]]:
     """The head, and (type, id, version, hash) of each record in a sector."""
-    rows = cursor().execute(_ONE_SECTOR, {"space": space_id, "sector": number}).fetchall()
-    listed = [
-        (type_, id_, version, as_hex(hash_)) for _, type_, id_, version, hash_ in rows if type_ is not None
-    ]
+    rows = _asked(_one_sector, space_id, scope, number)
+    listed = [(type_, id_, version, as_hex(hash_)) for _, type_, id_, version, hash_ in rows if type_]
     return rows[0][0], listed
+
+
+def _asked(query: Callable[[Scope], str], space_id: UUID, scope: Scope, number: int = 0) -> list[Any]:
+    values = {"space": space_id, "sector": number, **parameters(scope)}
+    return cursor().execute(query(scope), values).fetchall()
+
+
+def _sectors(scope: Scope) -> str:
+    parts = (
+        f"SELECT t.sector, bit_xor(t.hash) AS hash, count(*) AS records FROM {table.name} t"
+        f" WHERE t.space_id = %(space)b AND NOT t.deleted AND {condition(table.type.name, scope)}"
+        " GROUP BY t.sector"
+        for table in _HASHED
+    )
+    return f"""
+        SELECT h.head, h.epoch, s.sector, s.hash, s.records
+        FROM sync_spacehead h LEFT JOIN (
+            SELECT sector, bit_xor(hash) AS hash, sum(records)::int8 AS records
+            FROM ({" UNION ALL ".join(parts)}) parts GROUP BY sector
+        ) s ON true
+        WHERE h.space_id = %(space)b"""
+
+
+def _one_sector(scope: Scope) -> str:
+    parts = (
+        f"SELECT '{table.type.name}' AS type, t.id, t.version, t.hash FROM {table.name} t"
+        f" WHERE t.space_id = %(space)b AND NOT t.deleted AND t.sector = %(sector)b"
+        f" AND {condition(table.type.name, scope)}"
+        for table in _HASHED
+    )
+    return f"""
+        SELECT h.head, r.type, r.id, r.version, r.hash
+        FROM sync_spacehead h LEFT JOIN ({" UNION ALL ".join(parts)}) r ON true
+        WHERE h.space_id = %(space)b"""
 
 
 def as_hex(hash_: int) -> str:

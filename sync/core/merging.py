@@ -27,6 +27,9 @@ GONE: Final = _Marker.GONE
 UNKNOWN: Final = _Marker.UNKNOWN
 """A base value that the history no longer holds."""
 
+DELETED: Final = "deleted"
+"""In `Stored.field_versions`: when the record was last deleted or brought back."""
+
 Patch = Mapping[str, Any]
 
 _OBJECTS: Final = ("fields", "metadata", "extra")
@@ -116,7 +119,7 @@ def is_layout(type_: RecordType, path: str) -> bool:
 def content_version(type_: RecordType, stored: Stored) -> int:
     """The version at which the record was last changed in more than its layout."""
     return max(
-        (at for path, at in stored.field_versions.items() if not is_layout(type_, path)),
+        (at for path, at in stored.field_versions.items() if path != DELETED and not is_layout(type_, path)),
         default=stored.born,
     )
 

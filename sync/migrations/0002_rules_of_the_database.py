@@ -39,6 +39,11 @@ ANYTHING = (
     + "DROP FUNCTION sync_only_tombstones();"
 )
 
+# Segments that were moved to another thought may take it out of a scope (`sync.pull.scope`).
+MOVED_SEGMENTS = (
+    "CREATE INDEX sync_history_moved ON sync_history (space_id, version) WHERE old ? 'thought_id'"
+)
+
 LONG_TEXTS = {
     "sync_thoughts": ["description"],
     "sync_segments": ["content"],
@@ -72,5 +77,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(HEAD_OF_EACH_SPACE, NO_HEADS),
         migrations.RunSQL(ONLY_TOMBSTONES, ANYTHING),
+        migrations.RunSQL(MOVED_SEGMENTS, "DROP INDEX sync_history_moved"),
         migrations.RunPython(store_long_texts, migrations.RunPython.noop),
     ]

@@ -37,7 +37,7 @@ class Cursor:
     fresh_until: int
     """The head when the first pull began: tombstones up to it are not sent."""
     filters: bytes = b""
-    """The scope that the client asked for, encoded; empty for all."""
+    """The scope that the client asked for (`sync.pull.scope.Wish`), packed; empty for all."""
 
     @property
     def place(self) -> tuple[int, bytes]:

@@ -13,7 +13,9 @@ from typing import Final
 from uuid import UUID
 
 from sync.core.limits import MAX_PAGE_BYTES
+from sync.pull import scoped
 from sync.pull.cursors import END, START, Cursor
+from sync.pull.scope import ALL, Scope, Wish
 from sync.sql import cursor as sql_cursor
 from sync.tables import CONFLICT_FEED_JSON, TABLES
 
@@ -61,9 +63,22 @@ def dated(cursor: Cursor) -> Cursor:
     return replace(cursor, made_at=read_head(cursor.space_id, cursor.version).made_at or 0)
 
 
-def start(space_id: UUID, head: Head) -> Cursor:
+def start(space_id: UUID, head: Head, scope: Scope = ALL) -> Cursor:
     """The cursor of a first pull."""
-    return Cursor(space_id, head.epoch, 0, START, 0, head.head)
+    return Cursor(space_id, head.epoch, 0, START, 0, head.head, Wish(scope).packed())
+
+
+def rescoped(cursor: Cursor, scope: Scope) -> Cursor:
+    """The cursor with another scope: what the device has already is not sent again."""
+    wish = Wish.unpacked(cursor.filters)
+    if wish.scope == scope:
+        return cursor
+    before = wish.scope if wish.before is None else wish.before
+    return replace(cursor, filters=Wish(scope, before).packed())
+
+
+def scope_of(cursor: Cursor) -> Scope:
+    return Wish.unpacked(cursor.filters).scope
 
 
 def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = False) -> Iterator[Step]:
@@ -74,25 +89,50 @@ def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = Fa
     size = _STEPS[0]
     left = limit
     while True:
-        size = size if left is None else next(step for step in _STEPS if step >= min(left, size))
         wanted = size if left is None else min(size, left)
-        rows = _rows(cursor, size, embeddings)
-        more = len(rows) > wanted
-        rows = rows[:wanted]
-        if rows:
-            version, key, _ = rows[-1]
-            cursor = replace(cursor, version=version, key=bytes(key), made_at=0)
+        changes, cursor, more = _piece(cursor, wanted, embeddings)
         if not more:
-            head = max(head, cursor.version)
-            cursor = replace(cursor, version=head, key=END, made_at=0)
-        changes = [change for _, _, change in rows]
+            cursor = replace(cursor, version=max(head, cursor.version), key=END, made_at=0)
         yield Step(changes, cursor, max(head, cursor.version), more)
         if left is not None:
-            left -= len(rows)
+            left -= len(changes)
         if not more or left == 0:
             return
-        average = sum(map(len, changes)) // len(changes) + 1
-        size = max(step for step in _STEPS if step == _STEPS[0] or step * average <= _STEP_BYTES)
+        if changes:
+            average = sum(map(len, changes)) // len(changes) + 1
+            size = max(step for step in _STEPS if step == _STEPS[0] or step * average <= _STEP_BYTES)
+
+
+def _piece(cursor: Cursor, wanted: int, embeddings: bool) -> tuple[list[str], Cursor, bool]:
+    """The next changes, at most `wanted`; the place after them; and whether to ask again."""
+    wish = Wish.unpacked(cursor.filters)
+    if wish.before is not None:
+        return _changing_piece(cursor, wish, wanted, embeddings)
+    if wish.scope:
+        rows, more = scoped.rows(cursor, wish, wanted, embeddings=embeddings)
+    else:
+        rows = _rows(cursor, next(step for step in _STEPS if step >= wanted), embeddings)
+        rows, more = rows[:wanted], len(rows) > wanted
+    after = _behind(cursor, rows[-1]) if rows else cursor
+    if wish.scope and not more and (later := scoped.after_first(after)):
+        after, more = later, True
+    return [change for _, _, change in rows], after, more
+
+
+def _behind(cursor: Cursor, row: tuple[int, bytes, str]) -> Cursor:
+    return replace(cursor, version=row[0], key=bytes(row[1]), made_at=0)
+
+
+def _changing_piece(
+    cursor: Cursor, wish: Wish, wanted: int, embeddings: bool
+) -> tuple[list[str], Cursor, bool]:
+    rows = list(scoped.changing(cursor, wish, wanted, embeddings=embeddings))
+    if len(rows) > wanted:
+        thought, row, _ = rows[wanted - 1]
+        wish = replace(wish, done=(bytes(thought), bytes(row)))
+    else:
+        wish = Wish(wish.scope)
+    return [change for _, _, change in rows[:wanted]], replace(cursor, filters=wish.packed()), True
 
 
 def page(cursor: Cursor, head: int, limit: int, *, embeddings: bool = False) -> Step:

@@ -15,6 +15,7 @@ import orjson
 
 from sync.core.changes import CONFLICTS, Change, Refused, read_patch
 from sync.core.merging import (
+    DELETED,
     GONE,
     UNKNOWN,
     Merged,
@@ -294,9 +295,7 @@ class _Merging:
         for child in [node, *below]:
             child.stored.deleted = True
             child.stored.cascaded = child is not node
-            child.stored.version = self.version
-            child.act = "delete"
-            child.written |= {"deleted", "cascaded"}
+            self._stamp(child, "delete")
 
     def _revive(self, node: Node) -> FoundConflict:
         """Bring back a tombstone, what it hangs on, and all that was deleted with these."""
@@ -319,7 +318,10 @@ class _Merging:
 
     def _raise_from_dead(self, node: Node, act: str) -> None:
         node.stored.deleted = node.stored.cascaded = False
-        node.stored.version = self.version
+        self._stamp(node, act)
+
+    def _stamp(self, node: Node, act: str) -> None:
+        node.stored.version = node.stored.field_versions[DELETED] = self.version
         node.act = act
         node.written |= {"deleted", "cascaded"}
 

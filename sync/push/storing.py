@@ -96,10 +96,9 @@ def _columns(type_: str, node: Node) -> dict[str, Any]:
     """The columns of a node that the push changed, with their new values."""
     flags = {"deleted": node.stored.deleted, "cascaded": node.stored.cascaded}
     columns: dict[str, Any] = {name: flags[name] for name in node.written if name in flags}
-    fields = node.written - flags.keys()
-    if fields:
+    columns["field_versions"] = orjson.dumps(node.stored.field_versions).decode()
+    if fields := node.written - flags.keys():
         columns |= column_values(type_, node.id, node.stored.record, fields)
-        columns["field_versions"] = orjson.dumps(node.stored.field_versions).decode()
     return columns
 
 
