@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 _CHILD = "FOREIGN KEY (segment_id) REFERENCES segments(segment_id) ON DELETE CASCADE"
 _NOW = "DATETIME DEFAULT CURRENT_TIMESTAMP"
@@ -137,7 +138,13 @@ class LogoMeshFile:
 
     def segment(self, id_: Any = "segment_1", thought: Any = "thought_1", **values: Any) -> int:
         if self.dialect == "S4":
-            defaults = {"id": id_, "thoughtId": thought, "content": "Text", "createdAt": NEW, "updatedAt": NEW}
+            defaults = {
+                "id": id_,
+                "thoughtId": thought,
+                "content": "Text",
+                "createdAt": NEW,
+                "updatedAt": NEW,
+            }
         else:
             defaults = {
                 "segment_id": id_,
@@ -210,11 +217,18 @@ def _links(file: LogoMeshFile) -> None:
     if dialect == "S1":
         file.add("segment_fields", segment_id="s0.0", field_key="Ort/№", field_value="MIT")
         file.add("segment_related_context", segment_id="s0.0", context_type="summary", context_data="short")
-        file.add("segment_llm_history", history_id="h1", segment_id="s0.0", prompt="Why?", llm_executor="mock")
+        file.add(
+            "segment_llm_history", history_id="h1", segment_id="s0.0", prompt="Why?", llm_executor="mock"
+        )
         return
     for n in range(2):
         file.add(
-            "segment_fields", field_id=f"f{n}", segment_id="s0.0", field_name="twice", field_value=str(n), **made
+            "segment_fields",
+            field_id=f"f{n}",
+            segment_id="s0.0",
+            field_name="twice",
+            field_value=str(n),
+            **made,
         )
     file.add(
         "segment_related_context", context_id="c1", segment_id="s0.0", context_type="summary",
@@ -226,7 +240,7 @@ def _links(file: LogoMeshFile) -> None:
     )  # fmt: skip
 
 
-_WORDS = "memory schema attention recall priming salience cue trace theory of mind spacing effect".split()
+_WORDS = ["memory", "schema", "attention", "recall", "priming", "salience", "cue", "trace", "theory", "of", "mind", "spacing", "effect"]
 
 
 def many(path: Path, segments: int = 1_000_000, seed: int = 1) -> Path:
@@ -272,8 +286,10 @@ def _many_rows(
          "text", "Fact", 0.5, "cluster_%d" % (n % 20))
         for n in range(segments)
     )  # fmt: skip
-    yield "thought_tags", 3, (
-        (f"thought_{n:08x}-0000-4000-8000-000000000000", tags[n % 50], at(n)) for n in range(thoughts)
+    yield (
+        "thought_tags",
+        3,
+        ((f"thought_{n:08x}-0000-4000-8000-000000000000", tags[n % 50], at(n)) for n in range(thoughts)),
     )
     yield "segment_neighbors", 6, (
         (f"segment_{n:08x}-0000-4000-8000-000000000000",
