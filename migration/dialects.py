@@ -6,10 +6,11 @@ tables or columns say nothing (an S1 file may carry the indexes of S2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, Mapping
+from typing import Final
 
 LEDGERS: Final = frozenset({"migrations", "_migrations"})
 S2X_COLUMNS: Final = MappingProxyType(

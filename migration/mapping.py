@@ -7,8 +7,9 @@ Rules: nothing is dropped, nothing is invented, every deviation is named.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Final, Mapping, Protocol
+from typing import Any, Final, Protocol
 
 from migration.cells import (
     SAME,

@@ -11,10 +11,10 @@ import gc
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO, Callable, Iterator
 
 import apsw
 import msgspec

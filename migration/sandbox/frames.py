@@ -5,7 +5,8 @@ The child reads a stranger's file, so the parent believes nothing but the shape 
 
 from __future__ import annotations
 
-from typing import BinaryIO, Iterator
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import msgspec
 

@@ -47,8 +47,7 @@ _WRITABLE_TEMP = frozenset(
     }
 )
 _FUNCTIONS = frozenset(
-    "abs char count instr lag length max min row_number strftime substr sum"
-    " typeof current_timestamp current_date current_time".split()
+    ["abs", "char", "count", "instr", "lag", "length", "max", "min", "row_number", "strftime", "substr", "sum", "typeof", "current_timestamp", "current_date", "current_time"]
 )
 
 
@@ -106,13 +105,13 @@ def quoted(name: str) -> str:
 
 def _columns(db: apsw.Connection, table: str) -> tuple[Column, ...]:
     rows = db.execute(f"PRAGMA main.table_xinfo({quoted(table)})").fetchall()
-    return tuple(
-        Column(name, declared or "", hidden != 0) for _, name, declared, _, _, _, hidden in rows
-    )
+    return tuple(Column(name, declared or "", hidden != 0) for _, name, declared, _, _, _, hidden in rows)
 
 
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, _: str | None) -> int:
-    if action in _READABLE or database == "temp" and action in _WRITABLE_TEMP:
+def _authorize(
+    action: int, first: str | None, second: str | None, database: str | None, _: str | None
+) -> int:
+    if action in _READABLE or (database == "temp" and action in _WRITABLE_TEMP):
         return apsw.SQLITE_OK
     if action == apsw.SQLITE_FUNCTION:  # one that only the file's own schema calls gives NULL
         return apsw.SQLITE_OK if str(second).lower() in _FUNCTIONS else apsw.SQLITE_IGNORE

@@ -8,9 +8,10 @@ their storage class and bytes, and go through `migration.mapping`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any
 
 import apsw
 
@@ -78,9 +79,8 @@ class Reader:
             return f"EXISTS (SELECT 1 FROM temp.{self._firsts(source)} WHERE id = {id_} AND lives)"
         own = f"{type_}.{quoted(source.id_column or '')}"
         dead = self._dead(source)
-        return (
-            f"EXISTS (SELECT 1 FROM main.{quoted(source.table.name)} AS {type_} WHERE {own} = {id_})"
-            + (f" AND NOT EXISTS (SELECT 1 FROM temp.{dead} WHERE id = {id_})" if dead else "")
+        return f"EXISTS (SELECT 1 FROM main.{quoted(source.table.name)} AS {type_} WHERE {own} = {id_})" + (
+            f" AND NOT EXISTS (SELECT 1 FROM temp.{dead} WHERE id = {id_})" if dead else ""
         )
 
     def _dead(self, source: Source) -> str:
@@ -263,10 +263,13 @@ class Reader:
         position = _position(source)
         query = f"SELECT {position}, {exact} FROM {_table(source)} AS t WHERE {where} ORDER BY {position}"
         for place, *values in self.db.execute(query):
-            yield place, {
-                name: self._decoded(values[2 * n + 1]) if values[2 * n] == "text" else values[2 * n + 1]
-                for n, name in enumerate(names)
-            }
+            yield (
+                place,
+                {
+                    name: self._decoded(values[2 * n + 1]) if values[2 * n] == "text" else values[2 * n + 1]
+                    for n, name in enumerate(names)
+                },
+            )
 
     def _decoded(self, data: bytes) -> str | RawText:
         try:

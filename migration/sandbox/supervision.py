@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Iterator, cast
+from queue import Full, Queue
+from typing import BinaryIO, cast
 
 import msgspec
 
 from migration.dialects import NotLogoMesh
 from migration.sandbox.frames import Finished, Frame, Refused, Request, read_frames
 
+_AHEAD = 2
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -42,11 +46,51 @@ def reading(request: Request) -> Iterator[Iterator[Frame]]:
         try:
             stdin.write(msgspec.msgpack.encode(request))
             stdin.close()
-            yield _frames(child, stdout, cast(BinaryIO, complaints))
+            with _ahead(_frames(child, stdout, cast(BinaryIO, complaints)), child) as frames:
+                yield frames
         finally:
             child.kill()
             child.wait()
             stdout.close()
+
+
+@contextmanager
+def _ahead(frames: Iterator[Frame], child: subprocess.Popen[bytes]) -> Iterator[Iterator[Frame]]:
+    """Receive in a thread, two frames ahead: the child works while the parent writes."""
+    waiting: Queue[Frame | Exception | None] = Queue(_AHEAD)
+    over = threading.Event()
+
+    def put(item: Frame | Exception | None) -> None:
+        while not over.is_set():
+            try:
+                return waiting.put(item, timeout=0.5)
+            except Full:
+                continue
+
+    def receive() -> None:
+        try:
+            for frame in frames:
+                put(frame)
+                if over.is_set():
+                    return
+            put(None)
+        except Exception as error:  # handed to whoever iterates
+            put(error)
+
+    def take() -> Iterator[Frame]:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=receive, name="sandbox", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        over.set()
+        child.kill()
+        thread.join()
 
 
 def _frames(child: subprocess.Popen[bytes], stdout: BinaryIO, complaints: BinaryIO) -> Iterator[Frame]:

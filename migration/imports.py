@@ -1,0 +1,235 @@
+"""What people do with imports. API, pages and the command line call these; nobody else changes one.
+
+Nobody but the person who began an import sees it, or that there is one.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from migration import files
+from migration.jobs import wake_after_commit
+from migration.models import Import, SetAsideRow, State
+from migration.problems import NotNow
+from workspaces.access import Caller, open_space
+from workspaces.ids import uuid7
+from workspaces.problems import InvalidValue, NotFound
+from workspaces.roles import Act
+
+STRATEGIES: Final = ("full", "hybrid", "gradual")
+_OVER: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNDONE})
+_PAUSABLE: Final = frozenset({State.COPYING, State.VERIFYING})
+_PAGE: Final = 100
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person chose before starting an import."""
+
+    strategy: str = "full"
+    filters: Mapping[str, Any] | None = None
+    dry_run: bool = False
+
+
+def create_import(
+    caller: Caller, space_id: str | UUID, name: str, parts: Mapping[str, Iterable[bytes]]
+) -> Import:
+    """Take in a file (parts: `file`, and `wal` or `journal` beside it) for a space; it is assessed at once.
+
+    Raises what `open_space` raises, `InvalidValue` without a file, `DiskFull`.
+    """
+    space = open_space(caller, space_id, Act.WRITE)
+    if "file" not in parts:
+        raise InvalidValue("There is no part named file.", pointer="/file")
+    id_ = uuid7()
+    folder = files.folder_of(id_)
+    try:
+        for role, chunks in parts.items():
+            files.write(folder / files.PARTS[role], chunks)
+        return _create(caller, space.id, id_, name, folder / files.FILE)
+    except BaseException:
+        files.remove(id_)
+        raise
+
+
+def create_import_of(caller: Caller, space_id: str | UUID, path: Path) -> Import:
+    """The same for a file on the server's own disk: it is copied, with what lies beside it."""
+    beside = {"wal": Path(f"{path}-wal"), "journal": Path(f"{path}-journal")}
+    found = {"file": path} | {role: part for role, part in beside.items() if part.exists()}
+    files.require_room(sum(part.stat().st_size for part in found.values()))
+    return create_import(caller, space_id, path.name, {role: _chunks(part) for role, part in found.items()})
+
+
+def find_import(caller: Caller, id_: str | UUID) -> Import:
+    """An import that the caller began. Raises `NotFound` for all others."""
+    try:
+        found = Import.objects.filter(id=UUID(str(id_)), person_id=caller.person_id).first()
+    except ValueError:
+        raise NotFound from None
+    if found is None:
+        raise NotFound
+    return found
+
+
+def imports_of(caller: Caller) -> list[Import]:
+    """The caller's imports, newest first."""
+    return list(Import.objects.filter(person_id=caller.person_id).order_by("-created_at")[:200])
+
+
+def start(caller: Caller, id_: str | UUID, choices: Choices) -> Import:
+    """Begin to copy an assessed file."""
+    if choices.strategy not in STRATEGIES:
+        raise InvalidValue(f"strategy must be one of: {', '.join(STRATEGIES)}.", pointer="/strategy")
+    if choices.filters:
+        raise InvalidValue("filters are not supported yet: leave them out.", pointer="/filters")
+    with transaction.atomic():
+        found = _locked(caller, id_)
+        if found.state != State.READY:
+            raise NotNow(f"It can be started when it is ready; it is {found.state}.")
+        open_space(caller, found.space_id, Act.WRITE)
+        found.strategy, found.dry_run = choices.strategy, choices.dry_run
+        found.report = None
+        found.started_at = timezone.now()
+        return _go_on(found, State.COPYING)
+
+
+def pause(caller: Caller, id_: str | UUID) -> Import:
+    """Stop after the chunk under way; `resume` goes on there."""
+    with transaction.atomic():
+        found = _locked(caller, id_)
+        if found.state not in _PAUSABLE:
+            raise NotNow(f"Only copying and verifying can be paused; it is {found.state}.")
+        found.paused_in, found.state = found.state, State.PAUSED
+        found.save(update_fields=["paused_in", "state"])
+        return found
+
+
+def resume(caller: Caller, id_: str | UUID) -> Import:
+    """Go on with a paused import, or try a failed one again from its checkpoint."""
+    with transaction.atomic():
+        found = _locked(caller, id_)
+        if found.state != State.PAUSED:
+            raise NotNow(f"Only a paused import can go on; it is {found.state}.")
+        open_space(caller, found.space_id, Act.WRITE)
+        return _go_on(found, State(found.paused_in))
+
+
+def cancel(caller: Caller, id_: str | UUID) -> Import:
+    """End an import for good. What it has already brought stays until it is undone."""
+    with transaction.atomic():
+        found = _locked(caller, id_)
+        if found.state in _OVER:
+            raise NotNow(f"It is over already: {found.state}.")
+        found.state, found.finished_at = State.CANCELLED, timezone.now()
+        found.save(update_fields=["state", "finished_at"])
+        return found
+
+
+def set_aside_page(found: Import, cursor: str = "", limit: int = _PAGE) -> tuple[list[bytes], str]:
+    """Rows not taken, each as JSON, and the cursor of the next page ("" after the last)."""
+    rows = SetAsideRow.objects.filter(imported_by=found).order_by("table", "position")
+    if cursor:
+        table, position = _place(cursor)
+        rows = rows.extra(where=['("table", "position") > (%s, %s)'], params=[table, position])
+    page = list(rows[: limit + 1])
+    more = len(page) > limit
+    page = page[:limit]
+    spelled = [
+        orjson.dumps(
+            {
+                "table": row.table,
+                "rowid": row.position,
+                "reason": row.reason,
+                "missing": row.missing or None,
+                "columns": orjson.Fragment(bytes(row.columns)),
+            }
+        )
+        for row in page
+    ]
+    return spelled, _cursor(page[-1]) if more else ""
+
+
+def described(found: Import) -> dict[str, Any]:
+    """An import as the API shows it to the one who began it."""
+    return {
+        "id": str(found.id),
+        "space": str(found.space_id),
+        "file": found.file_name,
+        "size": found.size,
+        "sha256": bytes(found.sha256).hex(),
+        "state": found.state,
+        "strategy": found.strategy,
+        "dry_run": found.dry_run,
+        "progress": found.progress,
+        "assessment": found.assessment,
+        "report": found.report,
+        "problem": found.problem,
+        "created_at": _spelled(found.created_at),
+        "started_at": _spelled(found.started_at),
+        "finished_at": _spelled(found.finished_at),
+    }
+
+
+def _create(caller: Caller, space_id: UUID, id_: UUID, name: str, path: Path) -> Import:
+    with transaction.atomic():
+        created = Import.objects.create(
+            id=id_,
+            space_id=space_id,
+            person_id=caller.person_id,
+            device_id=caller.device_id,
+            file_name=_shown(name),
+            path=str(path),
+            size=path.stat().st_size,
+            sha256=files.checksum(path),
+        )
+        wake_after_commit(created.id)
+    return created
+
+
+def _go_on(found: Import, state: State) -> Import:
+    found.state, found.attempts = state, 0
+    found.save()
+    wake_after_commit(found.id)
+    return found
+
+
+def _locked(caller: Caller, id_: str | UUID) -> Import:
+    found = find_import(caller, id_)
+    return Import.objects.select_for_update().get(id=found.id)
+
+
+def _chunks(path: Path) -> Iterable[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(1024**2):
+            yield chunk
+
+
+def _shown(name: str) -> str:
+    """A file's name as it may be shown: its last part, without control characters."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(letter for letter in last if letter.isprintable())[:200]
+
+
+def _cursor(row: SetAsideRow) -> str:
+    return base64.urlsafe_b64encode(f"{row.position}/{row.table}".encode()).decode()
+
+
+def _place(cursor: str) -> tuple[str, int]:
+    try:
+        position, _, table = base64.urlsafe_b64decode(cursor.encode()).decode().partition("/")
+        return table, int(position)
+    except ValueError:
+        raise InvalidValue("This cursor is not one of ours.", pointer="/cursor") from None
+
+
+def _spelled(moment: Any) -> str | None:
+    return None if moment is None else moment.isoformat()

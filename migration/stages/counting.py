@@ -1,0 +1,44 @@
+"""What became of the rows of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from migration.sandbox.frames import Aside, Chunk
+
+
+@dataclass
+class Counts:
+    """What became of the rows of one table so far."""
+
+    rows_in: int = 0
+    migrated: int = 0
+    set_aside: int = 0
+    already_there: int = 0
+    """Of those migrated: the space had the very same record before."""
+    embeddings: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why rows were set aside -> how many."""
+    deviations: dict[str, int] = field(default_factory=dict)
+    """kind/column -> how many cells."""
+
+    def with_chunk(self, chunk: Chunk, new: int, same: int, aside: Iterable[Aside]) -> Counts:
+        """The counts after one more chunk."""
+        why = [row.reason for row in aside]
+        listed = dict.fromkeys((f"{cell.kind}/{cell.column}" for cell in chunk.listed), 0)
+        for cell in chunk.listed:
+            listed[f"{cell.kind}/{cell.column}"] += 1
+        return Counts(
+            self.rows_in + chunk.rows,
+            self.migrated + new + same,
+            self.set_aside + len(why),
+            self.already_there + same,
+            self.embeddings + len(chunk.embeddings),
+            _sum(self.reasons, {reason: why.count(reason) for reason in set(why)}),
+            _sum(_sum(self.deviations, chunk.counted), listed),
+        )
+
+
+def _sum(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+    return {key: first.get(key, 0) + second.get(key, 0) for key in {**first, **second}}

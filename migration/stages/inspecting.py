@@ -1,0 +1,117 @@
+"""Inspected: what the file is, what of it will be taken and what not. Nothing is written to the space."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from migration.dialects import NotLogoMesh
+from migration.jobs import Job
+from migration.models import Import, State
+from migration.sandbox.frames import Chunk, Found, Request
+from migration.sandbox.supervision import reading
+from migration.stages.journals import settle_journals
+from sync.models import SpaceHead
+
+_ROWS_A_SECOND = 20_000
+_BYTES_A_SECOND = 60_000_000
+_MOST_COUNTED = 10_000
+_MOST_MISSING = 100
+"""So many missing ids are named in the assessment; all are in the rows set aside."""
+
+
+def inspect(job: Job) -> None:
+    """Assess the file of an uploaded import; then it is `ready`. Raises `NotLogoMesh`."""
+    imported = job.load()
+    if imported.state == State.UPLOADED:
+        job.move(State.UPLOADED, State.ASSESSING)
+    path = settle_journals(Path(imported.path))
+    tally = _Tally()
+    found: Found | None = None
+    with reading(Request(str(path), str(path.parent), "inspect")) as frames:
+        for frame in frames:
+            if isinstance(frame, Found):
+                found = frame
+                _refuse_damaged(found)
+            elif isinstance(frame, Chunk):
+                tally.add(frame)
+                rows = sum(found.tables.values()) if found else 0
+                job.save(State.ASSESSING, progress={"rows": tally.rows, "of": rows})
+    if found is None:
+        raise NotLogoMesh("unreadable", "The file could not be read.", "Use a backup.")
+    job.move(
+        State.ASSESSING,
+        State.READY,
+        path=str(path),
+        assessment=_assessment(imported, found, tally),
+        progress={"rows": 0, "of": sum(found.tables.values())},
+    )
+
+
+def _refuse_damaged(found: Found) -> None:
+    if found.damage:
+        raise NotLogoMesh(
+            "damaged",
+            f"The file is damaged in {len(found.damage)}{'+' if len(found.damage) >= 20 else ''} places,"
+            f" first: {found.damage[0]}.",
+            "Use a backup, or recover the file with the command `sqlite3 FILE .recover`.",
+        )
+
+
+class _Tally:
+    """What the survey has seen so far."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.tables: dict[str, Counter[str]] = {}
+        self.reasons: dict[str, Counter[str]] = {}
+        self.deviations: dict[str, Counter[str]] = {}
+        self.missing: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, chunk: Chunk) -> None:
+        self.rows += chunk.rows
+        table = self.tables.setdefault(chunk.table, Counter())
+        table["rows"] += chunk.rows
+        table["set_aside"] += len(chunk.aside)
+        reasons = self.reasons.setdefault(chunk.table, Counter())
+        for row in chunk.aside:
+            reasons[row.reason] += 1
+            place = (chunk.table, row.reason, row.missing)
+            if row.missing and (len(self.missing) < _MOST_COUNTED or place in self.missing):
+                self.missing[place] += 1
+        deviations = self.deviations.setdefault(chunk.table, Counter())
+        deviations.update(chunk.counted)
+        for listed in chunk.listed:
+            deviations[f"{listed.kind}/{listed.column}"] += 1
+
+
+def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]:
+    rows = sum(found.tables.values())
+    head = SpaceHead.objects.get(space_id=imported.space_id)
+    return {
+        "dialect": found.dialect,
+        "recognised_by": found.because,
+        "encoding": found.encoding,
+        "bytes": imported.size,
+        "rows": rows,
+        "tables": {
+            name: {
+                "rows": count,
+                "to_migrate": count - tally.tables.get(name, Counter())["set_aside"],
+                "to_set_aside": tally.tables.get(name, Counter())["set_aside"],
+                "reasons": dict(tally.reasons.get(name, {})),
+                "deviations": dict(tally.deviations.get(name, {})),
+            }
+            for name, count in found.tables.items()
+        },
+        "missing": [
+            {"table": table, "reason": reason, "id": id_, "rows": count}
+            for (table, reason, id_), count in tally.missing.most_common(_MOST_MISSING)
+        ],
+        "unknown_tables": found.unknown,
+        "not_executed": found.unread,
+        "order_kept": found.replaced,
+        "records_in_space": sum(head.counts.values()),
+        "estimated_seconds": round(1 + rows / _ROWS_A_SECOND + imported.size / _BYTES_A_SECOND),
+    }

@@ -1,0 +1,55 @@
+"""Reported: what was taken, what was set aside and why, and the proof."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from migration.models import Deviation, Import, State
+from migration.stages.counting import Counts
+
+if TYPE_CHECKING:
+    from migration.stages.verifying import Comparison
+
+
+def report(
+    imported: Import, state: State, counts: dict[str, Counts], comparison: Comparison, now: datetime
+) -> dict[str, Any]:
+    """The report of a verified import."""
+    return {
+        "state": state.value,
+        **_counted(imported, counts),
+        "source_digest": f"{comparison.source_digest:016x}",
+        "target_digest": f"{comparison.target_digest:016x}",
+        "changed_since": comparison.changed_since,
+        "differences": comparison.differences,
+        "seconds": _seconds(imported, now),
+    }
+
+
+def rehearsal(imported: Import, counts: dict[str, Counts], now: datetime) -> dict[str, Any]:
+    """The report of a dry run: the same counts, but nothing was kept that could be verified."""
+    return {
+        "state": State.READY.value,
+        "dry_run": True,
+        **_counted(imported, counts),
+        "source_digest": None,
+        "target_digest": None,
+        "seconds": _seconds(imported, now),
+    }
+
+
+def _counted(imported: Import, counts: dict[str, Counts]) -> dict[str, Any]:
+    assessment = imported.assessment or {}
+    tables = {name: vars(counts.get(name, Counts())) for name in (assessment.get("tables") or counts)}
+    listed = Deviation.objects.filter(imported_by=imported).count()
+    return {
+        "dialect": assessment.get("dialect"),
+        "tables": tables,
+        "unknown_tables": assessment.get("unknown_tables", {}),
+        "issues": listed + sum(each.set_aside for each in counts.values()),
+    }
+
+
+def _seconds(imported: Import, now: datetime) -> float:
+    return round((now - (imported.started_at or imported.created_at)).total_seconds(), 1)

@@ -1,0 +1,183 @@
+"""Verified: the file is read a second time, and every record compared with what the database holds.
+
+The source side is computed from the file alone, the target side from the stored columns, read
+back. The stored hash is not believed. An import whose digests differ is never `done`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import xor
+from pathlib import Path
+from struct import unpack
+from typing import Any, Final
+
+import orjson
+from django.utils import timezone
+
+from migration.jobs import Job
+from migration.models import Import, ImportChunk, SetAsideRow, State
+from migration.sandbox.frames import Chunk, Request
+from migration.sandbox.supervision import reading
+from migration.stages.counting import Counts
+from migration.stages.reading_back import HASHES, UNKNOWN, WHOLE
+from migration.stages.reporting import report
+from sync.core.records import hash_of
+from sync.sql import cursor
+
+_MOST_LISTED: Final = 1_000
+
+
+@dataclass
+class Comparison:
+    """What the file says there should be, and what there is."""
+
+    source_digest: int = 0
+    target_digest: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    """Table -> rows read again."""
+    matched: dict[str, int] = field(default_factory=dict)
+    changed_since: int = 0
+    """Records that somebody has changed since the import brought them: left out of both digests."""
+    differences: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        return not self.differences and self.source_digest == self.target_digest
+
+
+@dataclass(frozen=True)
+class _Expected:
+    key: bytes
+    hash: bytes
+    position: int
+
+
+def verify(job: Job) -> None:
+    """Compare file and database; then the import is `done`, or `failed` with the differences."""
+    imported = job.load()
+    counts = {name: Counts(**each) for name, each in imported.checkpoint.get("tables", {}).items()}
+    comparison = Comparison()
+    verifier = _Verifier(imported, counts, comparison)
+    path = Path(imported.path)
+    of = sum(each.rows_in for each in counts.values())
+    with reading(Request(imported.path, str(path.parent), "hash")) as frames:
+        for frame in frames:
+            if isinstance(frame, Chunk):
+                verifier.take(frame)
+                rows = sum(comparison.rows.values())
+                job.save(
+                    State.VERIFYING,
+                    progress={"rows": rows, "of": of, "percent": round(100 * rows / of, 1) if of else 100},
+                )
+    verifier.count(counts)
+    state = State.DONE if comparison.agrees else State.FAILED
+    now = timezone.now()
+    problem = None
+    if not comparison.agrees:
+        problem = {
+            "type": "not-verified",
+            "detail": "What the space holds is not what the file says it should hold; the report lists where."
+            " Nothing of the file is lost. Undo this import, or tell whoever runs the server.",
+        }
+    job.move(
+        State.VERIFYING,
+        state,
+        report=report(imported, state, counts, comparison, now),
+        problem=problem,
+        finished_at=now,
+    )
+
+
+class _Verifier:
+    def __init__(self, imported: Import, counts: dict[str, Counts], comparison: Comparison) -> None:
+        self.imported = imported
+        self.counts = counts
+        self.comparison = comparison
+        self.versions = set(
+            ImportChunk.objects.filter(imported_by=imported).values_list("version", flat=True)
+        )
+
+    def take(self, chunk: Chunk) -> None:
+        found = self.comparison
+        found.rows[chunk.table] = found.rows.get(chunk.table, 0) + chunk.rows
+        expected = self._expected(chunk)
+        matched = self._compare(chunk.table, expected)
+        found.matched[chunk.table] = found.matched.get(chunk.table, 0) + matched
+        vectors = [_Expected(data[:16], data[16:], 0) for data in chunk.embeddings]
+        self._compare("embeddings", vectors)
+
+    def _expected(self, chunk: Chunk) -> Sequence[_Expected]:
+        """The chunk's records but for those that copying set aside because of what the space has."""
+        set_aside = self.counts.get(chunk.table, Counts()).set_aside
+        left_out: set[int] = set()
+        if set_aside and chunk.positions:
+            rows = SetAsideRow.objects.filter(
+                imported_by=self.imported,
+                table=chunk.table,
+                position__range=(min(chunk.positions), max(chunk.positions)),
+            )
+            left_out = set(rows.values_list("position", flat=True))
+        pairs = zip(chunk.records, chunk.positions, strict=True)
+        return [_Expected(data[:16], data[16:], at) for data, at in pairs if at not in left_out]
+
+    def _compare(self, type_: str, expected: Sequence[_Expected]) -> int:
+        """How many of the records are there just so. The others are put on the list."""
+        if not expected:
+            return 0
+        parameters = {"space": self.imported.space_id, "keys": [each.key for each in expected]}
+        (data,) = cursor().execute(HASHES[type_], parameters).fetchone() or (b"",)
+        wanted = b"".join(each.hash for each in expected)
+        if data == wanted:
+            self._note(type_, wanted, data)
+            return len(expected)
+        there = [data[place : place + 8] for place in range(0, len(data), 8)]
+        pairs = list(zip(expected, there, strict=True))
+        same = b"".join(each.hash for each, hash_ in pairs if each.hash == hash_)
+        self._note(type_, same, same)
+        rest = {each.key: (each, hash_) for each, hash_ in pairs if each.hash != hash_}
+        return len(same) // 8 + self._compare_whole(type_, rest)
+
+    def _compare_whole(self, type_: str, rest: dict[bytes, tuple[_Expected, bytes]]) -> int:
+        matched = 0
+        for key, version, actual in self._read_whole(type_, list(rest)):
+            each, _ = rest.pop(key)
+            if actual == each.hash:
+                matched += 1
+                self._note(type_, each.hash, actual)
+            elif version not in self.versions:
+                self.comparison.changed_since += 1
+            else:
+                self._note(type_, each.hash, actual)
+                self._differs(type_, each, "differs")
+        for each, _ in rest.values():
+            self._note(type_, each.hash, UNKNOWN)
+            self._differs(type_, each, "missing")
+        return matched
+
+    def _read_whole(self, type_: str, keys: list[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+        parameters = {"space": self.imported.space_id, "keys": keys}
+        for key, id_, version, text in cursor().stream(WHOLE[type_], parameters):
+            yield key, version, hash_of(type_, id_, orjson.loads(text))
+
+    def _note(self, type_: str, source: bytes, target: bytes) -> None:
+        if type_ != "embeddings":  # as in the protocol, they are outside the digest
+            self.comparison.source_digest ^= _xor(source)
+            self.comparison.target_digest ^= _xor(target)
+
+    def _differs(self, type_: str, each: _Expected, how: str) -> None:
+        if len(self.comparison.differences) < _MOST_LISTED:
+            self.comparison.differences.append({"table": type_, "position": each.position, "how": how})
+
+    def count(self, counts: dict[str, Counts]) -> None:
+        """Every row of the file must have been counted once, and every record of ours come from it."""
+        for name, rows in self.comparison.rows.items():
+            each = counts.get(name, Counts())
+            if rows != each.rows_in or each.rows_in != each.migrated + each.set_aside:
+                self.comparison.differences.append({"table": name, "position": None, "how": "miscounted"})
+
+
+def _xor(hashes: bytes) -> int:
+    return reduce(xor, unpack(f">{len(hashes) // 8}Q", hashes), 0)
