@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format bench schema messages requirements clean
+.PHONY: help run setup test check format bench schema reference requirements clean
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ setup: $(VENV)/.development ## Make the virtual environment with all that develo
 test: $(VENV)/.development ## Run the whole suite against real PostgreSQL and Redis
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-check schema: export SECRET_KEY = only-for-checks
+check schema reference: export SECRET_KEY = only-for-checks
 check: $(VENV)/.development ## Style, types, architecture, database migrations, API schema
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,6 +35,9 @@ bench: $(VENV)/.development ## Measure push, pull and migration against the raw 
 
 schema: $(VENV)/.development ## Write docs/openapi.yaml from the code
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+reference: $(VENV)/.development ## Draw the pages of docs/ that come from the code
+	$(BIN)/python manage.py reference
 
 COMPILE := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links
 requirements: $(VENV)/.development ## Pin requirements.txt and requirements-dev.txt anew

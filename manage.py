@@ -7,7 +7,7 @@ import sys
 # They work without a database, or start what they need themselves.
 WITHOUT_SERVICES = {
     "serve", "run", "help", "check", "spectacular", "collectstatic", "makemessages", "compilemessages",
-    "startapp", "makemigrations", "diffsettings", "version", "--version", "--help", "-h",
+    "reference", "startapp", "makemigrations", "diffsettings", "version", "--version", "--help", "-h",
 }  # fmt: skip
 
 
