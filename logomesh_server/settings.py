@@ -221,6 +221,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "logomesh_server.openapi.complete",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "SpaceKind": ["private", "shared"],
         "SpaceRole": ["viewer", "editor", "owner"],

@@ -80,7 +80,7 @@ class OneMember(Endpoint):
     @extend_schema(
         operation_id="remove_member",
         summary="Take somebody out of a workspace, with all their roles there",
-        responses={204: None, **dict.fromkeys([403, 404, 409], PROBLEM)},
+        responses={204: None, **dict.fromkeys([400, 403, 404, 409], PROBLEM)},
     )
     def delete(self, request: HttpRequest, workspace: str, email: str) -> HttpResponse:
         actions.remove_member(workspace, email, by=self.caller)
@@ -126,7 +126,7 @@ class OneGroup(Endpoint):
     @extend_schema(
         operation_id="delete_group",
         summary="Take a group away, with the roles that it had",
-        responses={204: None, **dict.fromkeys([403, 404, 409], PROBLEM)},
+        responses={204: None, **dict.fromkeys([400, 403, 404, 409], PROBLEM)},
     )
     def delete(self, request: HttpRequest, workspace: str, group: str) -> HttpResponse:
         actions.delete_group(workspace, group, by=self.caller)
