@@ -6,7 +6,8 @@ import sys
 
 # They work without a database, or start what they need themselves.
 WITHOUT_SERVICES = {
-    "serve", "run", "help", "check", "spectacular", "collectstatic", "makemessages", "compilemessages",
+    "serve", "run", "database", "doctor", "help", "check", "spectacular", "collectstatic", "makemessages",
+    "compilemessages",
     "reference", "startapp", "makemigrations", "diffsettings", "version", "--version", "--help", "-h",
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from . import env
+from .database import profile
 from .folder import DATABASE, POSTGRES_MAJOR, CannotStart, FolderLock, Places, mark_version, prepare_folder
 from .processes import end_group, start_child
 
@@ -282,8 +283,8 @@ def stop_services(running: list[Service]) -> None:
 
 
 def wanted() -> Wanted:
-    """Which services the environment does not name, so that the embedded ones are needed."""
-    return Wanted(postgres=not env.text("DATABASE_URL"), redis=not env.text("REDIS_URL"))
+    """Which services nobody names, so that the embedded ones are needed."""
+    return Wanted(postgres=profile.chosen(env.data_dir()) is None, redis=not env.text("REDIS_URL"))
 
 
 @contextlib.contextmanager

@@ -12,11 +12,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import platformdirs
 from django.core.exceptions import ImproperlyConfigured
 
-LOCAL_HOSTS = frozenset({"", "localhost", "127.0.0.1", "::1"})
 KNOWN_OWN_NAMES = frozenset(
     {
         "LOGOMESH_DATA_DIR",
+        "LOGOMESH_DB_IDLE_SECONDS",
+        "LOGOMESH_DB_LOCK_SECONDS",
+        "LOGOMESH_DB_POOLER",
+        "LOGOMESH_DB_PREPARED",
         "LOGOMESH_DB_SCHEMA",
+        "LOGOMESH_DB_STATEMENT_SECONDS",
         "LOGOMESH_HOST",
         "LOGOMESH_HTTPS",
         "LOGOMESH_METRICS_TOKEN",
@@ -56,6 +60,14 @@ def number(name: str, default: int, *, least: int = 0, most: int = 2**31) -> int
     if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
         raise ImproperlyConfigured(f"{name} is {value!r}; write a whole number from {least} to {most}.")
     return int(value)
+
+
+def choice(name: str, choices: tuple[str, ...]) -> str:
+    """One of the choices; the first where nothing is given."""
+    value = text(name, choices[0]).strip().lower()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}; write {' or '.join(filter(None, choices))}.")
+    return value
 
 
 def listing(name: str) -> list[str]:
@@ -106,41 +118,6 @@ def secret_key(folder: Path) -> str:
             f"The data folder {folder} cannot be written ({error.strerror}): choose another with"
             " LOGOMESH_DATA_DIR, or give SECRET_KEY."
         ) from error
-
-
-def database(url: str) -> dict[str, object]:
-    """Django's settings for a postgresql:// address; its query goes to libpq as it is (sslmode, …).
-
-    A server that is not on this machine is asked for a verified certificate unless the address (or
-    PGSSLMODE) says otherwise: passwords and research data must not travel to whoever answers.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL is not an address: {error}.") from error
-    if parts.scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured(
-            "DATABASE_URL must look like postgresql://user:password@host:5432/database;"
-            f" it begins with {parts.scheme + '://' if parts.scheme else 'no scheme'}."
-        )
-    options = dict(parse_qsl(parts.query))
-    host = options.pop("host", None) or unquote(parts.hostname or "")
-    local = host in LOCAL_HOSTS or host.startswith("/")
-    if not local and "sslmode" not in options and "PGSSLMODE" not in os.environ:
-        options["sslmode"] = "verify-full"
-        if "PGSSLROOTCERT" not in os.environ and not Path("~/.postgresql/root.crt").expanduser().exists():
-            options.setdefault("sslrootcert", "system")
-    options.setdefault("application_name", "logomesh")
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or "") or text("DATABASE_PASSWORD"),
-        "HOST": host,
-        "PORT": str(port or ""),
-        "OPTIONS": options,
-    }
 
 
 def mail(url: str) -> dict[str, object]:

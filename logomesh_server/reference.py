@@ -63,8 +63,7 @@ def roles_page() -> str:
 def _table(columns: list[str], rows: Mapping[str, list[bool]]) -> str:
     head = f"| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
     return head + "".join(
-        f"| {name} | {' | '.join('yes' if may else '–' for may in cells)} |\n"
-        for name, cells in rows.items()
+        f"| {name} | {' | '.join('yes' if may else '–' for may in cells)} |\n" for name, cells in rows.items()
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sync.core.limits import MAX_RECORD_BYTES
 
 from . import env
+from .database import profile
 from .folder import Places
 from .theme import UNFOLD as UNFOLD  # how the admin looks
 from .version import VERSION
@@ -77,21 +78,22 @@ TEMPLATES = [
     },
 ]
 
-# The data. Without DATABASE_URL the embedded PostgreSQL serves, on a socket in the data folder.
-EMBEDDED_DATABASE = not env.text("DATABASE_URL")
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.database(env.text("DATABASE_URL") or PLACES.database_url),
-}
-# The first schema is ours; further ones (say, where pgvector lives) are only read.
-DATABASE_SCHEMA = env.listing("LOGOMESH_DB_SCHEMA")
-if DATABASE_SCHEMA:
-    quoted = ",".join('"' + name.replace('"', '""') + '"' for name in DATABASE_SCHEMA)
-    DATABASES["default"]["OPTIONS"]["options"] = f"-c search_path={quoted}"
-# As many connections as the web front has threads (logomesh_server/intake.py), kept open.
+# The data. Where nobody names a database, the embedded PostgreSQL serves, on a socket in the data folder.
 WEB_THREADS = env.number("WEB_THREADS", 8, least=1, most=64)
-DATABASES["default"]["CONN_MAX_AGE"] = 0
-DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or the first requests after a restart of PostgreSQL fail
-DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 0, "max_size": 2 * WEB_THREADS + 2, "timeout": 5}
+DATABASE_CHOSEN = profile.chosen(DATA_DIR)
+EMBEDDED_DATABASE = DATABASE_CHOSEN is None
+DATABASE = DATABASE_CHOSEN or profile.from_url(PLACES.database_url)
+DATABASE_SCHEMA = list(DATABASE.schema)
+BEHIND_POOLER = env.choice("LOGOMESH_DB_POOLER", ("", "session", "transaction")) == "transaction"
+DATABASE_HABITS = profile.Habits(
+    connections=2 * WEB_THREADS + 2,  # a thread that passes a large body on holds a second one for a moment
+    pooled_by_transaction=BEHIND_POOLER,
+    prepared=env.flag("LOGOMESH_DB_PREPARED", default=not BEHIND_POOLER),
+    statement_seconds=env.number("LOGOMESH_DB_STATEMENT_SECONDS", 300),
+    lock_seconds=env.number("LOGOMESH_DB_LOCK_SECONDS", 30),
+    idle_in_transaction_seconds=env.number("LOGOMESH_DB_IDLE_SECONDS", 60),
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": profile.django(DATABASE, DATABASE_HABITS)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis wakes and remembers; it never holds the truth.

@@ -1,0 +1,184 @@
+"""`manage.py database`: which PostgreSQL holds the data, whether it can, and how it moves to another one."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import BaseCommand, CommandError, CommandParser
+
+from logomesh_server import env
+from logomesh_server.database import needs, profile, verdicts
+from logomesh_server.database.checking import examine, grants
+from logomesh_server.database.profile import Profile
+from logomesh_server.embedded import services_for_a_command
+
+_TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+
+
+class Command(BaseCommand):
+    help = "Test, choose or move the database. Secrets are read from the environment, a file or a prompt."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        acts = parser.add_subparsers(dest="act", required=True, metavar="ACT")
+        test = acts.add_parser("test", help="test a database step by step; exit 0 if it can be used")
+        _address(test)
+        test.add_argument("--json", action="store_true", help="the verdicts for a program")
+        show = acts.add_parser("show", help="which database is used, without secrets")
+        show.add_argument("--json", action="store_true")
+        kept = acts.add_parser("set", help="test a database and use it from the next start")
+        _address(kept)
+        kept.add_argument(
+            "--keep-password",
+            choices=["file", "keychain", "nowhere"],
+            default="file",
+            help="where the password is kept: a file of mode 0600 in the data folder, the system's keychain,"
+            " or nowhere (DATABASE_PASSWORD, a password file or a certificate gives it)",
+        )
+        kept.add_argument("--untested", action="store_true", help="even if the test fails")
+        acts.add_parser("forget", help="use the embedded PostgreSQL again from the next start")
+        letter = acts.add_parser("grants", help="SQL for a role that runs the server on another's tables")
+        letter.add_argument("--to", required=True, metavar="ROLE", help="who runs the server")
+        letter.add_argument("--owner", metavar="ROLE", help="who migrates; else the configured user")
+        letter.add_argument("--pooled", action="store_true", help="and its settings, for PgBouncer")
+
+    def handle(self, *args: Any, act: str, **options: Any) -> None:
+        try:
+            getattr(self, f"_{act}")(**options)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+
+    def _test(self, **options: Any) -> None:
+        with self._asked_for(options) as asked:
+            found = self._examined(asked, quiet=options["json"])
+        if options["json"]:
+            said = {
+                "usable": verdicts.usable(found),
+                "address": asked.address,
+                "steps": verdicts.as_json(found),
+            }
+            self.stdout.write(json.dumps(said, indent=1, ensure_ascii=False))
+        if not verdicts.usable(found):
+            sys.exit(1)
+
+    def _examined(self, asked: Profile, *, quiet: bool) -> list[verdicts.Verdict]:
+        found = []
+        for verdict in examine(asked, needs.of_this_server()):
+            found.append(verdict)
+            if not quiet:
+                for line in verdicts.as_lines(verdict):
+                    self.stdout.write(line)
+        if not quiet:
+            able = "can be used" if verdicts.usable(found) else "cannot be used yet"
+            self.stdout.write(f"\n{asked.address} {able}.")
+        return found
+
+    def _show(self, **options: Any) -> None:
+        used: Profile = settings.DATABASE
+        source = (
+            "DATABASE_URL"
+            if env.text("DATABASE_URL")
+            else "the embedded PostgreSQL"
+            if settings.EMBEDDED_DATABASE
+            else str(settings.DATA_DIR / profile.KEPT)
+        )
+        said = {"from": source, "address": used.address, **used.shown()}
+        if options["json"]:
+            self.stdout.write(json.dumps(said, indent=1, ensure_ascii=False))
+            return
+        for name, value in said.items():
+            self.stdout.write(f"{name:<9} {value if value not in ('', None, [], {}) else '–'}")
+
+    def _set(self, **options: Any) -> None:
+        asked = _given(options)
+        if asked is None:
+            raise CommandError("Say which database: --url, --service, or --host and --database.")
+        if env.text("DATABASE_URL"):
+            raise CommandError("DATABASE_URL names a database and comes first: change it, or remove it.")
+        found = self._examined(asked, quiet=False)
+        if not verdicts.usable(found) and not options["untested"]:
+            raise CommandError("Nothing was changed.")
+        where = options["keep_password"] if asked.password else "nowhere"
+        profile.keep(settings.DATA_DIR, asked, where)
+        self.stdout.write(
+            "It is used from the next start on. What is in the present database stays there:"
+            " `manage.py database move` brings it along."
+        )
+
+    def _forget(self, **options: Any) -> None:
+        profile.forget(settings.DATA_DIR)
+        self.stdout.write("The embedded PostgreSQL is used from the next start on.")
+
+    def _grants(self, **options: Any) -> None:
+        used: Profile = settings.DATABASE
+        schema = used.schema[0] if used.schema else "public"
+        for line in grants(schema, options["to"], options["owner"] or used.user):
+            self.stdout.write(line)
+        if options["pooled"]:
+            for line in profile.role_settings(replace(used, user=options["to"]), settings.DATABASE_HABITS):
+                self.stdout.write(line)
+
+    @contextlib.contextmanager
+    def _asked_for(self, options: dict[str, Any]) -> Iterator[Profile]:
+        """The database that the options name; else the configured one, started if it is ours."""
+        given = _given(options)
+        if given is not None:
+            yield given
+        elif settings.EMBEDDED_DATABASE:
+            with services_for_a_command():
+                yield settings.DATABASE
+        else:
+            yield settings.DATABASE
+
+
+def _address(parser: CommandParser) -> None:
+    parser.add_argument("--url", help="postgresql://user@host:5432/database?sslmode=…")
+    parser.add_argument("--service", help="a name in libpq's service file")
+    for name in ("host", "database", "user", *_TLS, "passfile"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--schema", help="ours; further ones, comma-separated, are only read")
+    parser.add_argument("--password-file", metavar="FILE", help="holds the password")
+    parser.add_argument("--ask-password", action="store_true", help="at the terminal, or from a pipe")
+
+
+def _given(options: dict[str, Any]) -> Profile | None:
+    """The database that the options name; None where they name none. Raises ImproperlyConfigured."""
+    named = options["url"] or options["service"] or options["host"] or options["database"]
+    if not named:
+        if options["schema"]:
+            return replace(settings.DATABASE, schema=_schemas(options))
+        return None
+    start = profile.from_url(options["url"]) if options["url"] else Profile()
+    changed: dict[str, Any] = {
+        name: options[name] for name in ("host", "port", "database", "user") if options[name]
+    }
+    more = {name: options[name] for name in (*_TLS, "service", "passfile") if options[name]}
+    schema = _schemas(options) or tuple(env.listing("LOGOMESH_DB_SCHEMA"))
+    password = _password(options) or start.password or env.text("DATABASE_PASSWORD")
+    whole = replace(start, **changed, schema=schema, options={**start.options, **more}, password=password)
+    return whole.checked().secured()
+
+
+def _schemas(options: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (options["schema"] or "").split(",") if part.strip())
+
+
+def _password(options: dict[str, Any]) -> str:
+    if options["password_file"]:
+        try:
+            return Path(options["password_file"]).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{options['password_file']} cannot be read: {error}.") from error
+    if options["ask_password"]:
+        return getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    return ""
