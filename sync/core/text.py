@@ -77,7 +77,21 @@ class _Edit:
         """Whether there is no single right order or content for both edits."""
         if self.start == self.end and other.start == other.end:
             return self.start == other.start
+        if self.start == self.end:
+            return self._is_glued_to(other)
+        if other.start == other.end:
+            return other._is_glued_to(self)
         return self.start < other.end and other.start < self.end
+
+    def _is_glued_to(self, other: _Edit) -> bool:
+        """Whether this insertion falls into a rewritten range, or at its edge without a space between."""
+        if self.start == other.start:
+            edges = (*self.tokens[-1:], *other.tokens[:1])
+        elif self.start == other.end:
+            edges = (*self.tokens[:1], *other.tokens[-1:])
+        else:
+            return other.start < self.start < other.end
+        return not any(token.isspace() for token in edges)
 
 
 def _edits(base: Sequence[str], other: Sequence[str]) -> list[_Edit]:
