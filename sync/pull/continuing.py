@@ -5,27 +5,28 @@ Each reason has the same repair, the digest sector by sector (`docs/sync-protoco
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from sync.problems import CursorExpired
 from sync.pull.cursors import Cursor, FromTheFuture, Unreadable, decode
-from sync.pull.reading import Head, read_head
+from sync.pull.reading import Head
 from sync.sql import cursor as sql_cursor
 
-# One statement remembers the cursor and says what was remembered; it only writes when the
-# device has moved on.
+_STATE = """
+    SELECT h.head, h.epoch, h.purged_before,
+           (SELECT (extract(epoch FROM c.at) * 1000000)::int8 FROM sync_changeset c
+            WHERE c.space_id = h.space_id AND c.version = %(version)b),
+           d.version, d.key
+    FROM sync_spacehead h
+    LEFT JOIN sync_devicecursor d ON d.space_id = h.space_id AND d.device_id = %(device)b
+    WHERE h.space_id = %(space)b"""
 _REMEMBER = """
-    WITH before AS (
-        SELECT version, key FROM sync_devicecursor WHERE device_id = %(device)b AND space_id = %(space)b),
-    moved AS (
-        INSERT INTO sync_devicecursor (device_id, space_id, version, key, seen_at)
-        SELECT %(device)b, %(space)b, %(version)b, %(key)b, now()
-        WHERE NOT EXISTS (SELECT FROM before WHERE (version, key) >= (%(version)b, %(key)b))
-        ON CONFLICT (device_id, space_id) DO UPDATE
-        SET version = excluded.version, key = excluded.key, seen_at = excluded.seen_at
-        WHERE (sync_devicecursor.version, sync_devicecursor.key) < (excluded.version, excluded.key)
-    )
-    SELECT EXISTS (SELECT FROM before WHERE (version, key) > (%(version)b, %(key)b))"""
+    INSERT INTO sync_devicecursor (device_id, space_id, version, key, seen_at)
+    VALUES (%(device)b, %(space)b, %(version)b, %(key)b, now())
+    ON CONFLICT (device_id, space_id) DO UPDATE
+    SET version = excluded.version, key = excluded.key, seen_at = excluded.seen_at
+    WHERE (sync_devicecursor.version, sync_devicecursor.key) < (excluded.version, excluded.key)"""
 _FORGET = "DELETE FROM sync_devicecursor WHERE device_id = %b AND space_id = %b"
 _NEW_LIFE = "UPDATE sync_spacehead SET epoch = gen_random_uuid() WHERE space_id = %b AND epoch = %b"
 
@@ -40,7 +41,7 @@ def continued(space_id: UUID, device_id: UUID | None, text: str) -> tuple[Cursor
         raise _foreign() from None
     if cursor.space_id != space_id:
         raise _foreign()
-    head = read_head(space_id, cursor.version)
+    head, remembered = _state(device_id, cursor)
     if cursor.epoch != head.epoch:
         raise _rolled_back()
     if cursor.version > head.head or (cursor.made_at and cursor.made_at != head.made_at):
@@ -51,12 +52,14 @@ def continued(space_id: UUID, device_id: UUID | None, text: str) -> tuple[Cursor
             "purged",
             "This device was away for longer than the server remembers deletions. Compare with the digest.",
         )
-    if device_id is not None and _is_behind(device_id, cursor):
+    if remembered is not None and remembered > cursor.place:
         raise CursorExpired(
             "cloned",
             "This device has pulled further than this cursor before: there are two copies of one file, or"
             " the file was restored. Take an identity of your own, then go on with this cursor.",
         )
+    if device_id is not None and remembered != cursor.place:
+        sql_cursor().execute(_REMEMBER, _named(device_id, cursor), prepare=True)
     return cursor, head
 
 
@@ -66,15 +69,21 @@ def forget(space_id: UUID, device_id: UUID | None) -> None:
         sql_cursor().execute(_FORGET, (device_id, space_id), prepare=True)
 
 
-def _is_behind(device_id: UUID, cursor: Cursor) -> bool:
-    parameters = {
+def _state(device_id: UUID | None, cursor: Cursor) -> tuple[Head, tuple[int, bytes] | None]:
+    """The head of the cursor's space, and the furthest place that the device has presented."""
+    row = sql_cursor().execute(_STATE, _named(device_id, cursor), prepare=True).fetchone()
+    assert row is not None, "a trigger gives every space a head"
+    *head, version, key = row
+    return Head(*head), None if version is None else (version, bytes(key))
+
+
+def _named(device_id: UUID | None, cursor: Cursor) -> dict[str, Any]:
+    return {
         "device": device_id,
         "space": cursor.space_id,
         "version": cursor.version,
         "key": cursor.key,
     }
-    row = sql_cursor().execute(_REMEMBER, parameters, prepare=True).fetchone()
-    return bool(row and row[0])
 
 
 def _foreign() -> CursorExpired:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 from uuid import UUID
 
+from sync.core.changes import CONFLICTS
 from sync.core.limits import MAX_PAGE_BYTES
 from sync.pull import scoped
 from sync.pull.cursors import END, START, Cursor
@@ -60,6 +62,8 @@ def read_head(space_id: UUID, version: int = 0) -> Head:
 
 def dated(cursor: Cursor) -> Cursor:
     """The cursor with the moment at which its version was made, ready to be given to a client."""
+    if cursor.made_at:
+        return cursor
     return replace(cursor, made_at=read_head(cursor.space_id, cursor.version).made_at or 0)
 
 
@@ -86,6 +90,9 @@ def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = Fa
 
     `head` was read before: all up to it is complete once the feed is exhausted.
     """
+    if (cursor.version, cursor.key, cursor.filters) == (head, END, b""):
+        yield Step([], cursor, head, more=False)  # nothing new, as most pulls find
+        return
     size = _STEPS[0]
     left = limit
     while True:
@@ -150,7 +157,6 @@ def page(cursor: Cursor, head: int, limit: int, *, embeddings: bool = False) -> 
 
 
 def _rows(cursor: Cursor, size: int, embeddings: bool) -> list[tuple[int, bytes, str]]:
-    query = _QUERIES[size, embeddings]
     parameters = {
         "space": cursor.space_id,
         "version": cursor.version,
@@ -158,26 +164,39 @@ def _rows(cursor: Cursor, size: int, embeddings: bool) -> list[tuple[int, bytes,
         "fresh": cursor.fresh_until,
     }
     cur = sql_cursor()
+    (touched,) = cur.execute(_TOUCHED, parameters, prepare=True).fetchone() or ([],)
+    names = tuple(name for name in touched if embeddings or name not in _OPT_IN)
+    if not names:
+        return []
     cur.format = cur.format.__class__.BINARY
-    return cur.execute(query, parameters, prepare=True).fetchall()
+    return cur.execute(_query(size, names), parameters, prepare=True).fetchall()
 
 
-def _query(size: int, embeddings: bool) -> str:
-    place = "t.space_id = %(space)b AND (t.version, t.key) > (%(version)b::int8, %(key)b)"
-    parts = [
-        f"(SELECT t.version, t.key, {table.feed_json} AS change FROM {table.name} t"
-        f" WHERE {place} AND (NOT t.deleted OR t.version > %(fresh)b::int8)"
-        f" ORDER BY t.version, t.key LIMIT {size + 1})"
-        for table in TABLES.values()
-        if embeddings or not table.type.opt_in
-    ]
-    parts.append(
-        f"(SELECT t.version, t.key, {CONFLICT_FEED_JSON} FROM sync_conflicts t WHERE {place}"
-        f" ORDER BY t.version, t.key LIMIT {size + 1})"
-    )
-    return f"{' UNION ALL '.join(parts)} ORDER BY version, key LIMIT {size + 1}"
-
-
-_QUERIES: Final = {
-    (size, embeddings): _query(size, embeddings) for size in _STEPS for embeddings in (False, True)
+_PLACE: Final = "t.space_id = %(space)b AND (t.version, t.key) > (%(version)b::int8, %(key)b)"
+_OPT_IN: Final = frozenset(table.type.name for table in TABLES.values() if table.type.opt_in)
+_SOURCES: Final = {
+    **{
+        name: (table.name, table.feed_json, " AND (NOT t.deleted OR t.version > %(fresh)b::int8)")
+        for name, table in TABLES.items()
+    },
+    CONFLICTS: ("sync_conflicts", CONFLICT_FEED_JSON, ""),
 }
+"""Type -> table, JSON of a change, and which rows are left out."""
+_TOUCHED: Final = "SELECT array_remove(ARRAY[{}], NULL)".format(
+    ", ".join(
+        f"CASE WHEN EXISTS (SELECT FROM {table} t WHERE {_PLACE}) THEN '{name}' END"
+        for name, (table, _, _) in _SOURCES.items()
+    )
+)
+"""Which types have anything after a place. Most pulls bring one or two; each type that is asked for its
+changes costs a fifth of a millisecond before its first row."""
+
+
+@cache
+def _query(size: int, names: tuple[str, ...]) -> str:
+    parts = [
+        f"(SELECT t.version, t.key, {change} AS change FROM {table} t WHERE {_PLACE}{live}"
+        f" ORDER BY t.version, t.key LIMIT {size + 1})"
+        for table, change, live in (_SOURCES[name] for name in names)
+    ]
+    return f"SELECT * FROM ({' UNION ALL '.join(parts)}) c ORDER BY version, key LIMIT {size + 1}"
