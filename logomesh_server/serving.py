@@ -19,13 +19,18 @@ from types import FrameType
 from typing import Final, cast
 
 import psutil
+import psycopg
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, ProgrammingError, connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from . import env
+from .database import profile
+from .database.checking import examine
+from .database.needs import of_this_server
+from .database.verdicts import as_lines
 from .embedded import STOP_SECONDS, Service, start_services, wanted
 from .folder import CannotStart, FolderLock, Places, prepare_folder
 from .processes import end_group, start_child
@@ -33,7 +38,6 @@ from .version import NAME, VERSION
 
 logger = logging.getLogger(__name__)
 
-LEAST_POSTGRES: Final = 15
 WATCH_SECONDS: Final = 0.2  # how soon a dead child is noticed
 SETTLED_SECONDS: Final = 10  # a child that dies sooner is started again with growing pauses
 LONGEST_PAUSE: Final = 30.0
@@ -155,25 +159,32 @@ def _postgres() -> DatabaseWrapper:
 
 
 def _prepare_database() -> None:
+    """Create or upgrade the tables, in a database that has passed the test if it is not our own."""
+    if not settings.EMBEDDED_DATABASE:
+        failed = [verdict for verdict in examine(settings.DATABASE, of_this_server()) if verdict.failed]
+        if failed:
+            lines = (line for verdict in failed for line in as_lines(verdict))
+            raise CannotStart(f"{settings.DATABASE.address} cannot be used:\n" + "\n".join(lines))
     try:
-        with connection.cursor() as cursor:
-            version = _postgres().pg_version // 10000
-            if version < LEAST_POSTGRES:
-                raise CannotStart(
-                    f"The database is PostgreSQL {version}; LogoMesh needs {LEAST_POSTGRES} or newer."
+        if settings.DATABASE_SCHEMA:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT to_regnamespace(%s) IS NULL", [profile.quoted(settings.DATABASE_SCHEMA[0])]
                 )
-            if settings.DATABASE_SCHEMA:
-                name = connection.ops.quote_name(settings.DATABASE_SCHEMA[0])
-                cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [settings.DATABASE_SCHEMA[0]])
-                if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE SCHEMA {name}")
-    except DatabaseError as error:
-        where = settings.DATABASES["default"]
+                if cursor.fetchone()[0]:
+                    cursor.execute(f"CREATE SCHEMA {profile.quoted(settings.DATABASE_SCHEMA[0])}")
+        call_command("migrate", verbosity=0, interactive=False)
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+            raise
         raise CannotStart(
-            f"The database {where['NAME']} on {where['HOST'] or 'this machine'} cannot be used:"
-            f" {str(error).strip().splitlines()[-1]}"
+            f"The tables are not of this version yet, and {settings.DATABASE.user} may not change them: run"
+            " `manage.py migrate` with the role that owns them (DATABASE_URL), then start again."
         ) from error
-    call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        raise CannotStart(
+            f"The database {settings.DATABASE.address} cannot be used: {str(error).strip().splitlines()[-1]}"
+        ) from error
 
 
 def _collect_static(places: Places) -> None:

@@ -27,7 +27,7 @@ ALLOWED_HOSTS = [*env.listing("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]
 CSRF_TRUSTED_ORIGINS = env.listing("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
-    "logomesh_server",
+    "logomesh_server.apps.Wiring",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",

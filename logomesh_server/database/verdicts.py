@@ -29,6 +29,10 @@ class Verdict:
     """Lines for the database's administrator, to be run as they are."""
     milliseconds: float = 0.0
 
+    @property
+    def failed(self) -> bool:
+        return self.status is Status.FAILED
+
 
 class Stop(Exception):
     """A step failed in a way that leaves nothing more to test."""
@@ -63,7 +67,7 @@ _SIGNS: Final = {Status.OK: "✓", Status.NOTE: "!", Status.FAILED: "✗", Statu
 
 def usable(verdicts: Iterable[Verdict]) -> bool:
     """Whether the server can run on this database."""
-    return all(verdict.status is not Status.FAILED for verdict in verdicts)
+    return all(not verdict.failed for verdict in verdicts)
 
 
 def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:

@@ -24,22 +24,23 @@ def free_port() -> int:
         return port
 
 
-def environment(data: Path, port: int) -> dict[str, str]:
+def environment(data: Path, port: int, **more: str) -> dict[str, str]:
     """A fresh user's environment: nothing of the test run's own services is in it."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "LOGOMESH_DATA_DIR": str(data), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    return {**kept, "LOGOMESH_DATA_DIR": str(data), "PORT": str(port), "PYTHONUNBUFFERED": "1", **more}
 
 
 class Serving:
     """A running `serve`, its output in a file."""
 
-    def __init__(self, data: Path, port: int | None = None) -> None:
+    def __init__(self, data: Path, port: int | None = None, **variables: str) -> None:
         self.data = data
         self.port = port or free_port()
         self.log = data.parent / f"{data.name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=environment(data, self.port),
+                [sys.executable, "manage.py", "serve"], cwd=ROOT,
+                env=environment(data, self.port, **variables),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -104,9 +105,11 @@ def none_left(data: Path, seconds: float = 10) -> bool:
     return True
 
 
-def manage(data: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def manage(
+    data: Path, *arguments: str, given: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
     """A management command in the environment of a server."""
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment(data, 1), input=given,
-        capture_output=True, text=True, timeout=120,
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment(data, 1, **variables),
+        input=given, capture_output=True, text=True, timeout=120,
     )  # fmt: skip

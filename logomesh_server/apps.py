@@ -1,0 +1,20 @@
+"""What is set up once, when Django has loaded everything."""
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import pre_migrate
+
+
+class Wiring(AppConfig):
+    name = "logomesh_server"
+
+    def ready(self) -> None:
+        pre_migrate.connect(_take_time, sender=self)
+
+
+def _take_time(using: str, **_: Any) -> None:
+    """Building an index on millions of records takes longer than any request may."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
