@@ -11,14 +11,28 @@ wsgi = get_wsgi_application()
 from django.conf import settings  # noqa: E402  (Django is set up above)
 
 from . import admitting, rendering  # noqa: E402
-from .intake import Intake, Limits, Receive, Scope, Send  # noqa: E402
+from .intake import Intake, Limits, Message, Receive, Scope, Send, environ_of  # noqa: E402
 from .processes import end_with_parent  # noqa: E402
 
 
 async def live(scope: Scope, receive: Receive, send: Send) -> None:
-    from sync.pull.live import live
+    """The stream of live events. What goes wrong before its first byte, as a lost database, is a problem."""
+    from sync.pull import live
 
-    await live(scope, receive, send)
+    begun = False
+
+    async def note(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        await live.live(scope, receive, note)
+    except Exception as error:
+        status, headers, body = rendering.answer_early(environ_of(scope), error)
+        if not begun:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if begun else body})
 
 
 settings.INTAKE["spool"].mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 import redis
 from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -48,7 +49,7 @@ def problem_of(exception: Exception) -> Problem:
         SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnreadablePostError | UnicodeError,
     ):
         return BadRequest(_why_unreadable(exception))
-    if isinstance(exception, OperationalError | InterfaceError):
+    if isinstance(exception, _AWAY) or _state(exception) in _READ_ONLY:
         return _database_problem(exception)
     if isinstance(exception, DataError):
         logger.warning("The database refused a value", exc_info=exception)
@@ -68,8 +69,21 @@ def problem_of(exception: Exception) -> Problem:
     )
 
 
+# The hot paths use psycopg's own cursors, so its exceptions come without Django's around them.
+_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+_READ_ONLY = {"25006"}  # a standby that was or will be the primary
+
+
+def _state(exception: BaseException | None) -> str | None:
+    """PostgreSQL's code for what went wrong, if it said one."""
+    state = getattr(exception, "sqlstate", None) or getattr(
+        getattr(exception, "__cause__", None), "sqlstate", None
+    )
+    return state if isinstance(state, str) else None
+
+
 def _database_problem(exception: Exception) -> Problem:
-    state = getattr(exception.__cause__, "sqlstate", None)
+    state = _state(exception)
     logger.error("The database does not answer as it should", exc_info=exception)
     if state == "53100":
         return problems.StorageFull("There is no room left for the database. Tell the people who run it.")

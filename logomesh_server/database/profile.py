@@ -299,7 +299,7 @@ def django(profile: Profile, habits: Habits) -> dict[str, Any]:
     if not habits.pooled_by_transaction:
         options["options"] = " ".join([*_session(profile, habits), options.get("options", "")]).strip()
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "logomesh_server.database.backend",
         "NAME": profile.database,
         "USER": profile.user,
         "PASSWORD": profile.password,
