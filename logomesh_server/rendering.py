@@ -74,12 +74,12 @@ _AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.Int
 _READ_ONLY = {"25006"}  # a standby that was or will be the primary
 
 
-def _state(exception: BaseException | None) -> str | None:
+def _state(exception: Exception) -> str | None:
     """PostgreSQL's code for what went wrong, if it said one."""
-    state = getattr(exception, "sqlstate", None) or getattr(
-        getattr(exception, "__cause__", None), "sqlstate", None
-    )
-    return state if isinstance(state, str) else None
+    for error in (exception, exception.__cause__):
+        if isinstance(state := getattr(error, "sqlstate", None), str):
+            return state
+    return None
 
 
 def _database_problem(exception: Exception) -> Problem:

@@ -158,18 +158,13 @@ def test_an_outage_does_not_use_up_the_threads(
     try:
         client.call("GET", "/changes")
         client.call("GET", "/changes")  # both web processes may have to learn of it
-        times = []
-        for _ in range(20):
-            began = time.monotonic()
-            assert client.call("GET", "/changes").status_code == 503
-            times.append(time.monotonic() - began)
-        together = [threading.Thread(target=client.call, args=("GET", "/changes")) for _ in range(30)]
+        together = [threading.Thread(target=client.call, args=("GET", "/changes")) for _ in range(60)]
         began = time.monotonic()
         for thread in together:
             thread.start()
         for thread in together:
             thread.join()
-        assert time.monotonic() - began < 15, "thirty at once are not answered one after the other"
+        assert time.monotonic() - began < 15, "sixty at once are not answered one after the other"
     finally:
         department.server.start()
     serving.until_answering()
