@@ -51,7 +51,7 @@ def problem_of(exception: Exception) -> Problem:
         return BadRequest(_why_unreadable(exception))
     if isinstance(exception, _AWAY) or _state(exception) in _READ_ONLY:
         return _database_problem(exception)
-    if isinstance(exception, DataError):
+    if isinstance(exception, DataError | psycopg.DataError):
         logger.warning("The database refused a value", exc_info=exception)
         return BadRequest("A value in the request cannot be stored, for instance a NUL character.")
     if isinstance(exception, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):

@@ -96,12 +96,31 @@ class _Edit:
 
 def _edits(base: Sequence[str], other: Sequence[str]) -> list[_Edit]:
     edits = []
-    at_base = at_other = 0
+    at_base = at_other = free_from = 0
     for i, j, length in _matches(base, other):
         if i > at_base or j > at_other:
-            edits.append(_Edit(at_base, i, tuple(other[at_other:j])))
+            edit = _slid(base, _Edit(at_base, i, tuple(other[at_other:j])), free_from)
+            edits.append(edit)
+            free_from = edit.end
         at_base, at_other = i + length, j + length
     return edits
+
+
+def _slid(base: Sequence[str], edit: _Edit, free_from: int) -> _Edit:
+    """The same edit as far to the left as it goes: what comes or goes among equal spaces has one place.
+
+    Else a sentence added by one side with the space before it, and by the other with the space
+    after it, would not meet.
+    """
+    start, end, tokens = edit.start, edit.end, edit.tokens
+    while start > free_from:
+        before = base[start - 1]
+        if start == end and tokens[-1] == before:
+            tokens = (before, *tokens[:-1])
+        elif tokens or base[end - 1] != before:
+            break
+        start, end = start - 1, end - 1
+    return _Edit(start, end, tokens)
 
 
 def _combined(ours: list[_Edit], theirs: list[_Edit]) -> list[_Edit] | None:

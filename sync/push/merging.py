@@ -25,6 +25,7 @@ from sync.core.merging import (
     concurrent_paths,
     content_version,
     created,
+    is_layout,
     merge,
     needs_base,
     value_at,
@@ -254,6 +255,8 @@ class _Merging:
             return
         node.stored.record = merged.record
         for path, before in merged.changed.items():
+            if path in node.old and not is_layout(node.type, path):
+                node.lost[path] = before  # an earlier change of this very push wrote it
             node.stored.field_versions[path] = self.version
             node.old.setdefault(path, before)
             node.written.add(path.partition(".")[0])

@@ -117,7 +117,7 @@ def _store_history(changes: ChangeSet, nodes: Iterable[Node]) -> None:
             changes.version,
             [node.key for node in entries],
             [_old(node) for node in entries],
-            [orjson.dumps(node.lost, default=_plain).decode() for node in entries],
+            [_dumped(node.lost) for node in entries],
             [node.act for node in entries],
         ),
     )
@@ -184,16 +184,23 @@ def _store_conflicts(changes: ChangeSet, conflicts: list[FoundConflict]) -> None
 
 def _sides(conflict: FoundConflict) -> str:
     """{path: {base, server, client}}; a key that a side removed has no such side."""
-    fields = {
-        path: {side: value for side, value in sides.items() if side == "base" or value is not GONE}
-        for path, sides in conflict.fields.items()
-    }
-    return orjson.dumps(fields, default=_plain).decode()
+    return orjson.dumps(
+        {
+            path: {
+                side: _plain(value) for side, value in sides.items() if side == "base" or value is not GONE
+            }
+            for path, sides in conflict.fields.items()
+        }
+    ).decode()
 
 
-def _plain(marker: Any) -> None:
-    if marker not in (GONE, UNKNOWN):
-        raise TypeError
+def _dumped(values: dict[str, Any]) -> str:
+    return orjson.dumps({path: _plain(value) for path, value in values.items()}).decode()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: null where there is none. (orjson would write a marker as its name.)"""
+    return None if value is GONE or value is UNKNOWN else value
 
 
 def _client(changes: ChangeSet) -> dict[str, Any]:

@@ -61,6 +61,13 @@ def test_two_insertions_at_one_place_are_a_conflict() -> None:
     assert merge_text("A. B.", "A. X. B.", "A. Y. B.") is None
 
 
+def test_two_insertions_meet_however_each_text_is_aligned() -> None:
+    """Another edit of the same side decides which of two equal spaces counts as the added one."""
+    base, client = "A. B. C.", "A. B. Y. C."
+    assert merge_text(base, "A1. B. X. C.", client) is None
+    assert merge_text(base, "A1. B. C.", client) == "A1. B. Y. C."
+
+
 def test_large_texts_end_soon() -> None:
     """No promise about speed, which the benchmark measures: only that nothing hangs."""
     chance = random.Random(7)

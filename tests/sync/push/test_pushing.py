@@ -99,6 +99,33 @@ def test_keys_of_an_object_merge_one_by_one(laptop: Device, desk: Device) -> Non
     assert (result["record"]["fields"], result["record"]["metadata"]) == ({"a": 2, "c": 3}, {})
 
 
+def test_a_key_that_was_not_there_is_null_in_a_conflict(laptop: Device, desk: Device) -> None:
+    thought_with_all(laptop)
+    laptop.push(change("thoughts", "t", 1, set={"fields": {"k": "a"}}))
+    desk.push(change("thoughts", "t", 1, set={"fields": {"k": "b"}}))
+    laptop.push(change("thoughts", "t", 2, set={"fields": {"k": "c"}}))
+    desk.push(change("thoughts", "t", 2, unset=["fields.k"]))
+    laptop.pull()
+    sides = [it["fields"]["fields.k"] for (type_, _), it in laptop.records.items() if type_ == "conflicts"]
+    assert sides == [{"base": None, "server": "a", "client": "b"}, {"base": "a", "server": "c"}]
+    lost = [entry["lost"] for entry in history.entries(laptop.space_id, "thoughts", "t") if entry["lost"]]
+    assert lost == [{"fields.k": None}, {"fields.k": "b"}]
+
+
+def test_what_a_push_overwrites_of_its_own_stays_in_the_history(laptop: Device, desk: Device) -> None:
+    thought_with_all(laptop)
+    laptop.push(change("thoughts", "t", 1, set={"title": "Laptop"}))
+    [result] = desk.push(change("thoughts", "t", 1, set={"title": "Desk"}))
+    laptop.pull()
+    laptop.push(
+        change("thoughts", "t", 2, set={"title": "Written in between"}),
+        change("conflicts", result["conflict"], 3, set={"take": "client"}),
+    )
+    entry = history.entries(laptop.space_id, "thoughts", "t")[0]
+    assert entry["changes"]["title"] == {"old": "Laptop", "new": "Desk"}
+    assert entry["lost"] == {"title": "Written in between"}
+
+
 def test_layout_never_conflicts(laptop: Device, desk: Device) -> None:
     thought_with_all(laptop)
     laptop.push(change("thoughts", "t", 1, set={"position_x": 1, "updated_at": "2025-06-02T00:00:00Z"}))
