@@ -38,7 +38,7 @@ def remove(id_: UUID) -> None:
 def write(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file of ours. Raises `DiskFull`."""
     try:
-        with path.open("xb", opener=_private) as file:
+        with open(path, "xb", opener=_private) as file:
             for chunk in chunks:
                 file.write(chunk)
     except OSError as error:

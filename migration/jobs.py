@@ -48,7 +48,7 @@ class Job:
     def load(self) -> Import:
         return Import.objects.select_related("space", "person").get(id=self.id)
 
-    def save(self, state: State | str, **values: Any) -> None:
+    def save(self, state: State | str, /, **values: Any) -> None:
         """Write values while the job is ours and in this state. Raises `Stopped` if it is not."""
         held = Import.objects.filter(id=self.id, lease=self.lease, state=state)
         if not held.update(leased_until=Now() + LEASE, attempts=0, **values):
