@@ -83,7 +83,9 @@ class History(models.Model):
     key = models.BinaryField()
     version = models.BigIntegerField()
     old = models.JSONField(default=dict)
-    """Path -> [value before], or [] where an object had no such key."""
+    """Path -> [value before], or [] where an object had no such key.
+
+    Where entries were folded, `updated_at` is [before, earliest, latest of those passed through]."""
     lost = models.JSONField(default=dict)
     """Path -> value that a push wanted and a conflict did not take."""
     act = models.CharField(max_length=8)

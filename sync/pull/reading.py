@@ -78,7 +78,8 @@ def rescoped(cursor: Cursor, scope: Scope) -> Cursor:
     if wish.scope == scope:
         return cursor
     before = wish.scope if wish.before is None else wish.before
-    return replace(cursor, filters=Wish(scope, before).packed())
+    torn = wish.torn or wish.before is not None or cursor.key != END
+    return replace(cursor, filters=Wish(scope, before, torn=torn).packed())
 
 
 def scope_of(cursor: Cursor) -> Scope:
@@ -99,7 +100,9 @@ def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = Fa
         wanted = size if left is None else min(size, left)
         changes, cursor, more = _piece(cursor, wanted, embeddings)
         if not more:
-            cursor = replace(cursor, version=max(head, cursor.version), key=END, made_at=0)
+            filters = Wish.unpacked(cursor.filters).whole().packed()
+            version = max(head, cursor.version)
+            cursor = replace(cursor, version=version, key=END, made_at=0, filters=filters)
         yield Step(changes, cursor, max(head, cursor.version), more)
         if left is not None:
             left -= len(changes)
@@ -121,7 +124,7 @@ def _piece(cursor: Cursor, wanted: int, embeddings: bool) -> tuple[list[str], Cu
         rows = _rows(cursor, next(step for step in _STEPS if step >= wanted), embeddings)
         rows, more = rows[:wanted], len(rows) > wanted
     after = _behind(cursor, rows[-1]) if rows else cursor
-    if wish.scope and not more and (later := scoped.after_first(after)):
+    if wish.scope and not more and (later := scoped.after_first(after, wish)):
         after, more = later, True
     return [change for _, _, change in rows], after, more
 
@@ -138,7 +141,7 @@ def _changing_piece(
         thought, row, _ = rows[wanted - 1]
         wish = replace(wish, done=(bytes(thought), bytes(row)))
     else:
-        wish = Wish(wish.scope)
+        wish = Wish(wish.scope, torn=bool(wish.scope))
     return [change for _, _, change in rows[:wanted]], replace(cursor, filters=wish.packed()), True
 
 

@@ -55,22 +55,30 @@ class Wish:
     """While the scope is being changed: the one that the device had."""
     done: tuple[bytes, bytes] = (b"", b"")
     """While the scope is being changed: keys of the last thought and the last row examined."""
+    torn: bool = False
+    """The device may hold rows without what they hang on: its pull is not complete."""
+
+    def whole(self) -> Wish:
+        """The same, once a pull is complete."""
+        return Wish(self.scope)
 
     def packed(self) -> bytes:
         if self == NO_WISH:
             return b""
         changing = None if self.before is None else self.before.packed()
-        return orjson.dumps([self.scope.packed(), changing, self.done[0].hex(), self.done[1].hex()])
+        done = [key.hex() for key in self.done]
+        return orjson.dumps([self.scope.packed(), changing, *done, self.torn])
 
     @staticmethod
     def unpacked(packed: bytes) -> Wish:
         if not packed:
             return NO_WISH
-        scope, before, thought, row = orjson.loads(packed)
+        scope, before, thought, row, torn = orjson.loads(packed)
         return Wish(
             Scope.unpacked(scope),
             None if before is None else Scope.unpacked(before),
             (bytes.fromhex(thought), bytes.fromhex(row)),
+            torn,
         )
 
 
@@ -164,19 +172,26 @@ def _clusters(prefix: str) -> tuple[str, str, str]:
 def _dates(scope: Scope, prefix: str) -> tuple[str, str, str]:
     # Times have one spelling, so the texts of the history compare like times.
     now = _within(scope, prefix, f"{time_json('x.updated_at')}")
-    then = _within(scope, prefix, "(h.old -> 'updated_at' ->> 0)")
+    then, earliest, latest = (f"(h.old -> 'updated_at' ->> {n})" for n in range(3))
+    was_in = f"({_within(scope, prefix, then)} OR {_within(scope, prefix, earliest, latest)})"
+    folded = "jsonb_array_length(h.old -> 'updated_at') > 1"
+    was_out = (
+        f"(NOT {_within(scope, prefix, then)} OR {folded} AND NOT"
+        f" ({_within(scope, prefix, earliest)} AND {_within(scope, prefix, latest)}))"
+    )
     changes = "sync_history h WHERE h.space_id = x.space_id AND h.key = x.key AND h.old ? 'updated_at'"
     return (
         now,
-        f"coalesce((SELECT max(h.version) FROM {changes} AND NOT {then}), x.born)",
-        f"(SELECT max(h.version) FROM {changes} AND {then})",
+        f"coalesce((SELECT max(h.version) FROM {changes} AND {was_out}), x.born)",
+        f"(SELECT max(h.version) FROM {changes} AND {was_in})",
     )
 
 
-def _within(scope: Scope, prefix: str, text: str) -> str:
+def _within(scope: Scope, prefix: str, earliest: str, latest: str = "") -> str:
+    """SQL condition: does this time, or some time between these two, lie within the bounds."""
     bounds = []
     if scope.updated_after is not None:
-        bounds.append(f'{text} COLLATE "C" > %({prefix}after)b')
+        bounds.append(f'{latest or earliest} COLLATE "C" > %({prefix}after)b')
     if scope.updated_before is not None:
-        bounds.append(f'{text} COLLATE "C" < %({prefix}before)b')
+        bounds.append(f'{earliest} COLLATE "C" < %({prefix}before)b')
     return f"coalesce({' AND '.join(bounds)}, false)"

@@ -29,8 +29,13 @@ Row = tuple[int, bytes, str]
 
 def rows(cursor: Cursor, wish: Wish, size: int, *, embeddings: bool) -> tuple[list[Row], bool]:
     """Up to `size` changes behind a cursor, and whether there may be more."""
-    query = _FIRST if _is_first(cursor) else _LATER
-    found = _ask(query(_shape(wish.scope), size, embeddings), cursor, parameters(wish.scope))
+    shape = _shape(wish.scope)
+    query = (
+        _first(shape, size, embeddings)
+        if _is_first(cursor)
+        else _later(shape, size, embeddings, wish.torn or cursor.key != END)
+    )
+    found = _ask(query, cursor, parameters(wish.scope))
     return found[:size], len(found) > size
 
 
@@ -38,9 +43,12 @@ def _is_first(cursor: Cursor) -> bool:
     return (cursor.version, cursor.key) < (cursor.fresh_until, END)
 
 
-def after_first(cursor: Cursor) -> Cursor | None:
+def after_first(cursor: Cursor, wish: Wish) -> Cursor | None:
     """Where to go on once the rows of a first pull are exhausted; None if this is no first pull."""
-    return replace(cursor, version=cursor.fresh_until, key=END) if _is_first(cursor) else None
+    if not _is_first(cursor):
+        return None
+    filters = replace(wish, torn=True).packed()
+    return replace(cursor, version=cursor.fresh_until, key=END, filters=filters)
 
 
 def changing(
@@ -52,7 +60,7 @@ def changing(
     scope now and were not in the one before. The feed brings the rest.
     """
     assert wish.before is not None
-    query = _change(_shape(wish.before), _shape(wish.scope), size, embeddings)
+    query = _change(_shape(wish.before), _shape(wish.scope), size, embeddings, wish.torn)
     values = parameters(wish.before, "old_") | parameters(wish.scope)
     thought, row = wish.done
     yield from _ask(query, cursor, values | {"done_thought": thought, "done_row": row})
@@ -94,6 +102,10 @@ def _holder(type_: str) -> str | None:
     return None if first is None else f"{first.removesuffix('_id')}_key"
 
 
+def _hangs_on_segment(type_: str) -> bool:
+    return _holder(type_) not in (None, "key", "thought_key")
+
+
 def _movable(type_: str) -> str | None:
     """The field by which a record can be hung on something else, if it has one."""
     parents = RECORD_TYPES[type_].parents
@@ -129,7 +141,7 @@ _BEHIND: Final = "(t.version, t.key) > (%(version)b::int8, %(key)b)"
 
 
 @lru_cache(maxsize=256)
-def _FIRST(scope: Scope, size: int, embeddings: bool) -> str:  # noqa: N802
+def _first(scope: Scope, size: int, embeddings: bool) -> str:
     in_scope = is_in(scope)
     parts = [
         f"(SELECT t.version, t.key, {TABLES[name].feed_json} FROM sync_{name} t"
@@ -142,27 +154,25 @@ def _FIRST(scope: Scope, size: int, embeddings: bool) -> str:  # noqa: N802
 
 
 @lru_cache(maxsize=256)
-def _LATER(scope: Scope, size: int, embeddings: bool) -> str:  # noqa: N802
+def _later(scope: Scope, size: int, embeddings: bool, torn: bool) -> str:
     in_scope = is_in(scope)
     parts = []
     for name in _types(embeddings):
         table, holder = TABLES[name], _holder(name)
         if holder is None:
             parts.append(
-                f"(SELECT t.version, t.key, {table.feed_json} FROM {table.name} t WHERE t.space_id = %(space)b"
-                f" AND {_BEHIND} AND (NOT t.deleted OR t.version > %(fresh)b)"
+                f"(SELECT t.version, t.key, {table.feed_json} FROM {table.name} t"
+                f" WHERE t.space_id = %(space)b AND {_BEHIND} AND (NOT t.deleted OR t.version > %(fresh)b)"
                 f" ORDER BY t.version, t.key LIMIT {size + 1})"
             )
             continue
         followed = _owner_condition(name, in_scope)
-        # A tombstone goes to everybody whose scope its thought is in, and to all where the
-        # thought is gone too: nobody can say any more in which scopes that was.
-        wanted = (
-            "CASE WHEN t.deleted THEN t.version > %(fresh)b"
-            f" AND ({followed} OR NOT {_owner_condition(name, 'true')}) ELSE {followed} END"
-        )
+        # A tombstone goes to everybody, at its own version: in which scopes the record was
+        # while it lived, nobody can say any more, and a name costs little.
+        wanted = f"CASE WHEN t.deleted THEN t.version > %(fresh)b ELSE {followed} END"
         changed = (
-            f"SELECT greatest(t.version, h.since), t.key, {table.feed_json}"
+            "SELECT CASE WHEN t.deleted THEN t.version ELSE greatest(t.version, h.since) END,"
+            f" t.key, {table.feed_json}"
             f" FROM {table.name} t LEFT JOIN holders h ON h.key = t.{holder}"
             f" WHERE t.space_id = %(space)b AND {_BEHIND} AND {wanted}"
         )
@@ -180,6 +190,12 @@ def _LATER(scope: Scope, size: int, embeddings: bool) -> str:  # noqa: N802
                 f" AND ({moved}, t.key) > (%(version)b::int8, %(key)b) AND {moved} > %(fresh)b"
                 f" AND NOT {followed}"
             )
+        if torn and _hangs_on_segment(name):
+            parts.append(
+                f"SELECT l.until, t.key, {_stub(name, 't', 'l.until')} FROM leaving l JOIN {table.name} t"
+                f" ON t.space_id = %(space)b AND t.{holder} = l.key WHERE NOT t.deleted"
+                " AND (l.until, t.key) > (%(version)b::int8, %(key)b)"
+            )
     parts.append(_conflicts(size, ""))
     parts.append(
         f"SELECT j.until, j.key, {_stub('thoughts', 'j', 'j.until')} FROM judged j"
@@ -189,10 +205,12 @@ def _LATER(scope: Scope, size: int, embeddings: bool) -> str:  # noqa: N802
 
 
 def _judged(scope: Scope) -> str:
-    """CTEs: thoughts whose being in the scope may have changed behind the cursor, and holders.
+    """CTEs: thoughts whose being in the scope may have changed behind the cursor, and what follows them.
 
     `holders` are the thoughts and segments in the scope, with the version since which what
-    hangs on them is in it too, where that may lie behind the cursor.
+    hangs on them is in it too, where that may lie behind the cursor. `leaving` are the segments
+    that left it behind the cursor: a device in the middle of a pull may hold what hangs on one
+    without the segment itself, and cannot know then that it left too.
     """
     changed = "WHERE t.space_id = %(space)b AND t.version >= %(version)b::int8"
     candidates = [f"SELECT t.key FROM sync_thoughts t {changed}"]
@@ -221,13 +239,24 @@ def _judged(scope: Scope) -> str:
             UNION ALL
             SELECT t.key, {moved} FROM sync_segments t {changed} AND {moved} >= %(version)b::int8
             AND NOT t.deleted AND t.thought_key NOT IN (SELECT j.key FROM judged j WHERE j.inside)
-            AND {_owner_condition("segments", is_in(scope))})"""
+            AND {_owner_condition("segments", is_in(scope))}),
+        leaving AS (
+            SELECT t.key, j.until
+            FROM judged j JOIN sync_segments t ON t.space_id = %(space)b AND t.thought_key = j.key
+            WHERE NOT j.inside AND j.until > %(fresh)b AND NOT t.deleted
+            UNION ALL
+            SELECT t.key, {moved} FROM sync_segments t {changed} AND {moved} > %(fresh)b
+            AND NOT t.deleted AND NOT {_owner_condition("segments", is_in(scope))})"""
 
 
 @lru_cache(maxsize=256)
-def _change(old: Scope, new: Scope, size: int, embeddings: bool) -> str:
-    had = f"({is_in(old, 'old_')} AND {since(old, 'old_')} <= %(version)b::int8)" if old else "true"
-    left_old = f"({is_in(old, 'old_')} OR {until(old, 'old_')} > %(version)b::int8)" if old else "true"
+def _change(old: Scope, new: Scope, size: int, embeddings: bool, torn: bool) -> str:
+    # In the middle of a pull the device may have a part only of what came into the old scope just there.
+    before = "<" if torn else "<="
+    had = f"({is_in(old, 'old_')} AND {since(old, 'old_')} {before} %(version)b::int8)" if old else "true"
+    left_old = (
+        f"({is_in(old, 'old_')} OR {until(old, 'old_')} > %(version)b::int8)" if old and not torn else "true"
+    )
     brought = [
         f"SELECT h.thought, t.key, {TABLES[name].feed_json} FROM holders h JOIN {TABLES[name].name} t"
         f" ON t.space_id = %(space)b AND t.{holder} = h.key"
@@ -235,10 +264,19 @@ def _change(old: Scope, new: Scope, size: int, embeddings: bool) -> str:
         for name in _types(embeddings)
         if (holder := _holder(name)) is not None
     ]
-    named = (
+    named = [
         f"SELECT j.key, j.key, {_stub('thoughts', 'j', 'j.version')} FROM moving j"
         " WHERE j.goes AND (j.key, j.key) > (%(done_thought)b, %(done_row)b)"
-    )
+    ]
+    if torn:
+        named += [
+            f"SELECT j.key, t.key, {_stub(name, 't', 't.version')} FROM moving j"
+            " JOIN sync_segments o ON o.space_id = %(space)b AND o.thought_key = j.key"
+            f" JOIN {TABLES[name].name} t ON t.space_id = %(space)b AND t.{_holder(name)} = o.key"
+            " WHERE j.goes AND NOT t.deleted AND (j.key, t.key) > (%(done_thought)b, %(done_row)b)"
+            for name in _types(embeddings)
+            if _hangs_on_segment(name)
+        ]
     return f"""
         WITH moving AS MATERIALIZED (
             SELECT x.key, x.id, x.version,
@@ -250,7 +288,7 @@ def _change(old: Scope, new: Scope, size: int, embeddings: bool) -> str:
             UNION ALL
             SELECT m.key, o.key FROM moving m JOIN sync_segments o
             ON o.space_id = %(space)b AND o.thought_key = m.key AND NOT o.deleted WHERE m.comes)
-        {" UNION ALL ".join([*brought, named])} ORDER BY 1, 2 LIMIT {size + 1}"""
+        {" UNION ALL ".join([*brought, *named])} ORDER BY 1, 2 LIMIT {size + 1}"""
 
 
 def _stub(type_: str, row: str, version: str) -> str:

@@ -22,8 +22,14 @@ _HISTORY = """
     FROM unnest(%b::bytea[], %b::text[], %b::text[], %b::text[]) AS u(key, old, lost, act)"""
 # LogoMesh's canvas writes positions without pause: entries that only move something are folded
 # into the one before, if that is the record's last, of the same device and not ten minutes old.
+# Of the times passed through, the earliest and the latest stay: a scope by date asks for them.
 _FOLD = """
-    UPDATE sync_history h SET version = %b, old = u.old::jsonb || h.old
+    UPDATE sync_history h SET version = %b, old = u.old::jsonb || h.old || CASE
+        WHEN h.old ? 'updated_at' AND u.old::jsonb ? 'updated_at' THEN jsonb_build_object('updated_at',
+            (SELECT jsonb_build_array(h.old -> 'updated_at' -> 0, min(v COLLATE "C"), max(v COLLATE "C"))
+             FROM jsonb_array_elements_text(
+                 (u.old::jsonb -> 'updated_at') || ((h.old -> 'updated_at') - 0)) v))
+        ELSE '{}' END
     FROM unnest(%b::bytea[], %b::int8[], %b::text[], %b::text[]) AS u(key, version, old, layout)
     JOIN sync_changeset c ON c.space_id = %b AND c.version = u.version
     WHERE h.space_id = c.space_id AND h.key = u.key AND h.version = u.version
