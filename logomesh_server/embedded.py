@@ -178,6 +178,17 @@ def _make_database(places: Places) -> None:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'").format(name, name))
 
 
+def put_aside(places: Places, name: str) -> None:
+    """Rename our database, which nobody may be using, and make an empty one in its place."""
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(places.url_of("postgres", "postgres"), autocommit=True) as connection:
+        names = sql.Identifier(DATABASE), sql.Identifier(name)
+        connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
+    _make_database(places)
+
+
 def _end_orphan(places: Places) -> None:
     """End the PostgreSQL that a killed supervisor left on our data folder."""
     try:

@@ -159,12 +159,11 @@ def _postgres() -> DatabaseWrapper:
 
 
 def _prepare_database() -> None:
-    """Create or upgrade the tables, in a database that has passed the test if it is not our own."""
-    if not settings.EMBEDDED_DATABASE:
-        failed = [verdict for verdict in examine(settings.DATABASE, of_this_server()) if verdict.failed]
-        if failed:
-            lines = (line for verdict in failed for line in as_lines(verdict))
-            raise CannotStart(f"{settings.DATABASE.address} cannot be used:\n" + "\n".join(lines))
+    """Create or upgrade the tables, in a database that has passed the test."""
+    found = examine(settings.DATABASE, of_this_server())
+    if failed := [verdict for verdict in found if verdict.failed]:
+        lines = (line for verdict in failed for line in as_lines(verdict))
+        raise CannotStart(f"{settings.DATABASE.address} cannot be used:\n" + "\n".join(lines))
     try:
         if settings.DATABASE_SCHEMA:
             with connection.cursor() as cursor:

@@ -20,6 +20,7 @@ from django.apps import apps
 from django.db.migrations.loader import MigrationLoader
 
 from . import reaching
+from .closing import FUNCTION, closed
 from .profile import Habits, Profile, quoted, role_settings, search_path
 from .verdicts import STEPS, Status, Stop, Verdict
 
@@ -335,6 +336,21 @@ def _tables(test: _Examination) -> Verdict:
     if not hasattr(test, "schema"):
         return Verdict("tables", Status.SKIPPED, "There is no schema to look into")
     present = _relations(test) if test.schema_exists else set()
+    if (mark := closed(test.connection, test.schema)) is not None:
+        if mark.why == "moving-in":
+            return Verdict(
+                "tables",
+                Status.FAILED,
+                f"A move from {mark.where} into this schema was begun ({mark.since}) and is not finished.",
+                "Run the same `manage.py database move` again: it goes on where it stopped.",
+            )
+        return Verdict(
+            "tables",
+            Status.FAILED,
+            f"What was here is in {mark.where} now, since {mark.since}; this copy is a backup.",
+            "Use that database. Only if it is lost for good, drop the mark and go on with this older state:",
+            (f"DROP FUNCTION {quoted(test.schema)}.{FUNCTION} CASCADE;",),
+        )
     if not present:
         return Verdict("tables", Status.OK, "None yet: `manage.py migrate` creates them")
     if "django_migrations" not in present:

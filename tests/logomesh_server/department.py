@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Department:
             "DATABASE_URL": f"postgresql://{role}@127.0.0.1:{port or self.server.port}/department",
             "DATABASE_PASSWORD": PASSWORD,
             "LOGOMESH_DB_SCHEMA": "logomesh",
+            **redis(),
             **more,
         }
 
@@ -49,6 +51,12 @@ def make_department(made: Server, data: Path) -> Department:
     assert lines.returncode == 0, lines.stderr
     made.sql(*lines.stdout.splitlines(), database="department")
     return department
+
+
+def redis() -> dict[str, str]:
+    """The test run's Redis, a part of it that no other process of the run uses."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return {"REDIS_URL": f"{os.environ['REDIS_URL'].split('?')[0]}?db={12 + worker % 4}"}
 
 
 def line_of(done: subprocess.CompletedProcess[str]) -> str:

@@ -40,6 +40,7 @@ from tests.logomesh_server.servers import (
     tls_server,
 )
 
+pytestmark = pytest.mark.xdist_group("checking")
 NEEDS = Needs(connections=40, habits=Habits(connections=18))
 
 

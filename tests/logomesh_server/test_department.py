@@ -13,6 +13,9 @@ from tests.logomesh_server.processes import Serving, manage
 from tests.logomesh_server.servers import needs_pgbouncer, pgbouncer, server
 
 
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("department")]
+
+
 @pytest.fixture(scope="module")
 def department(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Department]:
     with server() as made:

@@ -16,7 +16,7 @@ from tests.logomesh_server.department import Client, Department, make_client, ma
 from tests.logomesh_server.processes import Serving
 from tests.logomesh_server.servers import Server, server
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("outage")]
 
 END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'runner'"
 

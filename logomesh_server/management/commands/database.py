@@ -8,18 +8,21 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from logomesh_server import env
-from logomesh_server.database import needs, profile, verdicts
+from logomesh_server.database import closing, moving, needs, profile, verdicts
 from logomesh_server.database.checking import examine, grants
 from logomesh_server.database.profile import Profile
-from logomesh_server.embedded import services_for_a_command
+from logomesh_server.embedded import put_aside, services_for_a_command, start_postgres
+from logomesh_server.folder import DATABASE, FolderLock, prepare_folder
 
 _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
@@ -37,14 +40,16 @@ class Command(BaseCommand):
         show.add_argument("--json", action="store_true")
         kept = acts.add_parser("set", help="test a database and use it from the next start")
         _address(kept)
-        kept.add_argument(
-            "--keep-password",
-            choices=["file", "keychain", "nowhere"],
-            default="file",
-            help="where the password is kept: a file of mode 0600 in the data folder, the system's keychain,"
-            " or nowhere (DATABASE_PASSWORD, a password file or a certificate gives it)",
-        )
+        _keeping(kept)
         kept.add_argument("--untested", action="store_true", help="even if the test fails")
+        moved = acts.add_parser("move", help="bring everything to another database, and use that one")
+        _address(moved)
+        _keeping(moved)
+        moved.add_argument(
+            "--to",
+            metavar="URL",
+            help="where to: postgresql://user@host:5432/database?sslmode=…, or `embedded` for the way back",
+        )
         acts.add_parser("forget", help="use the embedded PostgreSQL again from the next start")
         letter = acts.add_parser("grants", help="SQL for a role that runs the server on another's tables")
         letter.add_argument("--to", required=True, metavar="ROLE", help="who runs the server")
@@ -114,6 +119,57 @@ class Command(BaseCommand):
             " `manage.py database move` brings it along."
         )
 
+    def _move(self, **options: Any) -> None:
+        options["url"] = options["url"] or options["to"]
+        back = options["url"] == "embedded"
+        if back and settings.EMBEDDED_DATABASE:
+            raise CommandError("The data are in the embedded PostgreSQL already.")
+        target = None if back else _given(options)
+        if target is None and not back:
+            raise CommandError("Say where to: --to URL, --service, --host and --database, or --to embedded.")
+        with contextlib.ExitStack() as stack:
+            if settings.EMBEDDED_DATABASE:
+                stack.enter_context(services_for_a_command())
+            if target is None:
+                target = stack.enter_context(_embedded())
+            elif not verdicts.usable(self._ready_for_a_move(target)):
+                raise CommandError(f"{target.address} cannot be used yet. Nothing was changed.")
+            try:
+                done = moving.move(settings.DATABASE, target, self._tell)
+            except (moving.CannotMove, psycopg.Error) as error:
+                raise CommandError(f"{str(error).strip()} Nothing is lost.") from error
+        self.stdout.write(
+            f"{done.rows} rows in {done.tables} tables, {done.spaces} spaces, every one verified,"
+            f" in {done.seconds:.0f} s. The old database is closed and kept as a backup."
+        )
+        self._use(target, back, options)
+
+    def _ready_for_a_move(self, target: Profile) -> list[verdicts.Verdict]:
+        """The test, but for the tables, which an interrupted move may have left."""
+        found = [verdict for verdict in examine(target, needs.of_this_server()) if verdict.step != "tables"]
+        for verdict in found:
+            if verdict.failed:
+                for line in verdicts.as_lines(verdict):
+                    self.stdout.write(line)
+        return found
+
+    def _tell(self, progress: moving.Progress) -> None:
+        self.stdout.write(f"{progress.share:4.0%}  {progress.table}: {progress.rows} of {progress.of} rows")
+        self.stdout.flush()
+
+    def _use(self, target: Profile, back: bool, options: dict[str, Any]) -> None:
+        """From the next start on, run on the database that everything was brought to."""
+        if env.text("DATABASE_URL"):
+            after = "without DATABASE_URL" if back else f"with DATABASE_URL={target.url()}"
+            self.stdout.write(f"Now start the server {after}.")
+            return
+        if back:
+            profile.forget(settings.DATA_DIR)
+        else:
+            where = options["keep_password"] if target.password else "nowhere"
+            profile.keep(settings.DATA_DIR, target, where)
+        self.stdout.write(f"{target.address} is used from the next start on: restart the server now.")
+
     def _forget(self, **options: Any) -> None:
         profile.forget(settings.DATA_DIR)
         self.stdout.write("The embedded PostgreSQL is used from the next start on.")
@@ -138,6 +194,43 @@ class Command(BaseCommand):
                 yield settings.DATABASE
         else:
             yield settings.DATABASE
+
+
+def _keeping(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--keep-password",
+        choices=["file", "keychain", "nowhere"],
+        default="file",
+        help="where the password is kept: a file of mode 0600 in the data folder, the system's keychain,"
+        " or nowhere (DATABASE_PASSWORD, a password file or a certificate gives it)",
+    )
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[Profile]:
+    """The embedded PostgreSQL, empty, started for the time of a move back into it."""
+    places = settings.PLACES
+    prepare_folder(places)
+    lock = FolderLock(places, "a management command")
+    if not lock.take():
+        raise CommandError("End the server first: it holds the data folder.")
+    try:
+        service = start_postgres(places)
+        try:
+            target = profile.from_url(places.database_url)
+            if _is_closed(target):  # what was moved away once, or half of an earlier move back
+                put_aside(places, f"{DATABASE}_before_{datetime.now(UTC):%Y%m%d_%H%M%S}")
+            yield target
+        finally:
+            service.stop()
+    finally:
+        lock.release()
+
+
+def _is_closed(target: Profile) -> bool:
+    with psycopg.connect(**target.libpq(), autocommit=True) as connection:
+        mark = closing.closed(connection, "public")
+    return mark is not None and mark.why == "moved-to"
 
 
 def _address(parser: CommandParser) -> None:
