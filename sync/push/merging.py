@@ -306,6 +306,7 @@ class _Merging:
         root = next((it for it in reversed(above) if not it.stored.cascaded), node)
         deleted_at = root.stored.version
         returning = [*above[::-1], node]
+        deletions = {it.stored.version for it in returning}
         self.tree.explore(returning)
         for it in returning:
             self._raise_from_dead(it, "revive")
@@ -313,7 +314,8 @@ class _Merging:
             below = self.tree.below(it)
             self.tree.parents(below)
             for child in below:
-                if not child.live and child.stored.cascaded and self.tree.all_parents_live(child):
+                went_along = child.stored.cascaded and child.stored.version in deletions
+                if not child.live and went_along and self.tree.all_parents_live(child):
                     self._raise_from_dead(child, "revive")
         found = FoundConflict(uuid7(), root, "revive", deleted_at)
         self.conflicts.append(found)

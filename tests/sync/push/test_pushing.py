@@ -264,6 +264,18 @@ def test_what_was_deleted_by_itself_stays_deleted_in_a_revival(laptop: Device, d
     assert ("segments", "s") not in laptop.records
 
 
+def test_what_an_earlier_deletion_took_stays_deleted_in_a_revival(laptop: Device, desk: Device) -> None:
+    thought_with_all(laptop)
+    laptop.push(change("tags", "g", 1, delete=True))
+    laptop.pull()
+    laptop.push(change("tags", "g", set={"name": "G again"}))
+    laptop.push(change("thoughts", "t", 1, delete=True))
+    desk.push(change("thoughts", "t", 1, set={"title": "back"}))
+    laptop.pull()
+    assert {("thoughts", "t"), ("tags", "g")} <= set(laptop.records)
+    assert ("thought_tags", "t/g") not in laptop.records
+
+
 def test_an_id_may_be_used_again_by_who_saw_the_deletion(laptop: Device, desk: Device) -> None:
     thought_with_all(laptop)
     laptop.push(change("thoughts", "t", 1, delete=True))
