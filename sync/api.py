@@ -11,9 +11,9 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from sync import conflicts, digest, history, shapes, spaces
+from sync import conflicts, digest, history, moving, shapes, spaces
 from sync.core.changes import CONFLICTS, time_in_feed_form
-from sync.core.limits import DEFAULT_PAGE, MAX_CHANGES, MAX_PAGE
+from sync.core.limits import DEFAULT_PAGE, MAX_CHANGES, MAX_INTEGER, MAX_PAGE
 from sync.core.records import key_of
 from sync.core.schema import RECORD_TYPES
 from sync.models import Origin
@@ -176,13 +176,13 @@ class History(Endpoint):
         opened = open_space(self.caller, space, Act.READ)
         type_, id_ = _type_and_id(request.GET.get("type"), request.GET.get("id"))
         limit = _limit(request, default=100) or 100
-        before = request.GET.get("cursor")
         entries = history.entries(opened.id, type_, id_)
-        if before is not None:
-            number = _whole_number(before, "cursor", least=0, most=2**62)
-            entries = [entry for entry in entries if entry["version"] < number]
-        cursor = str(entries[limit - 1]["version"]) if len(entries) > limit else None
-        return json_answer({"entries": entries[:limit], "cursor": cursor})
+        if (cursor := request.GET.get("cursor")) is not None:
+            # How many are older: new entries come at the other end.
+            left = _whole_number(cursor, "cursor", least=0, most=2**62)
+            entries = entries[max(0, len(entries) - left) :]
+        older = len(entries) - limit
+        return json_answer({"entries": entries[:limit], "cursor": str(older) if older > 0 else None})
 
 
 class Restore(Endpoint):
@@ -196,10 +196,9 @@ class Restore(Endpoint):
         opened = open_space(self.caller, space, Act.WRITE)
         body = json_body(request)
         type_, id_ = _type_and_id(body.get("type"), body.get("id"))
-        version = body.get("version")
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise BadRequest("version must be a version of this record.", pointer="/version")
-        base, to_set, unset = history.restoring_patch(opened.id, type_, id_, version)
+        version = _number_in(body, "version", 1)
+        moves_ago = _number_in(body, "moves_ago", 0, default=0)
+        base, to_set, unset = history.restoring_patch(opened.id, type_, id_, version, moves_ago)
         change = {
             "change_id": str(uuid7()),
             "type": type_,
@@ -209,6 +208,34 @@ class Restore(Endpoint):
             "unset": unset,
         }
         return _changed(self, opened, [change], Origin.RESTORE, type_, id_)
+
+
+class Move(Endpoint):
+    @extend_schema(
+        operation_id="move",
+        summary="Move thoughts, with all that hangs on them, to another space",
+        request=shapes.Move,
+        responses={200: shapes.Moved, **dict.fromkeys([400, 401, 403, 404, 409, 503], PROBLEM)},
+    )
+    def post(self, request: HttpRequest, space: str) -> HttpResponse:
+        opened = open_space(self.caller, space, Act.WRITE)
+        body = json_body(request)
+        thoughts = body.get("thoughts")
+        if not isinstance(thoughts, list) or not 0 < len(thoughts) <= MAX_CHANGES:
+            raise BadRequest(f"thoughts must list 1 to {MAX_CHANGES:,} ids.", pointer="/thoughts")
+        ids = list(dict.fromkeys(_type_and_id("thoughts", id_)[1] for id_ in thoughts))
+        target = open_space(self.caller, text_in(body, "to"), Act.WRITE)
+        if target.id == opened.id:
+            raise BadRequest("to must be another space.", pointer="/to")
+        moved = moving.move(self.caller, opened.id, target.id, ids)
+        return json_answer(
+            {
+                "version": moved.version,
+                "to": {"space": str(target.id), "version": moved.arrived},
+                "moved": moved.counts,
+                "left": moved.left,
+            }
+        )
 
 
 class Conflicts(Endpoint):
@@ -469,6 +496,13 @@ def _whole_number(text: str, name: str, *, least: int, most: int) -> int:
     if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
         return int(text)
     raise InvalidParameter(f"{name} must be a whole number from {least} to {most}.")
+
+
+def _number_in(body: dict[str, Any], name: str, least: int, default: int | None = None) -> int:
+    value = body.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_INTEGER:
+        raise BadRequest(f"{name} must be a whole number, {least} or more.", pointer=f"/{name}")
+    return value
 
 
 def _uuid(text: str, name: str) -> UUID:

@@ -26,6 +26,8 @@ class SpaceHead(models.Model):
     """Random name of this life of the space: a restored backup gets another."""
     purged_before = models.BigIntegerField(default=0)
     """Tombstones of versions up to this one may be gone."""
+    history_before = models.BigIntegerField(default=0, db_default=0)
+    """History of versions up to this one may be gone."""
     counts = models.JSONField(default=dict)
     """Record type -> number of live records."""
 
@@ -90,6 +92,22 @@ class History(models.Model):
     """Path -> value that a push wanted and a conflict did not take."""
     act = models.CharField(max_length=8)
     """edit, create (again, after a deletion), delete, revive"""
+
+
+class Arrival(models.Model):
+    """A record that came from another space: where its history before that can be read."""
+
+    pk = models.CompositePrimaryKey("space_id", "key", "version")
+    space_id = models.UUIDField()
+    key = models.BinaryField()
+    version = models.BigIntegerField()
+    """The change set that brought it."""
+    from_space_id = models.UUIDField()
+    from_version = models.BigIntegerField()
+    """The head of that space when the record left it: its history up to there belongs to the record."""
+
+    class Meta:
+        indexes = [models.Index(fields=["from_space_id", "key"], name="sync_arrival_from")]
 
 
 class DeviceCursor(models.Model):

@@ -61,6 +61,20 @@ class ConflictResolved(Problem):
     title = "Somebody has resolved this conflict already"
 
 
+class NoSuchThought(Problem):
+    type = "no-such-thought"
+    status = 404
+    title = "The space does not have this thought"
+
+
+class AlreadyThere(Problem):
+    """`ids` lists up to 100 pairs of type and id."""
+
+    type = "already-there"
+    status = 409
+    title = "The other space has records with these ids"
+
+
 class ChangeRejected(Problem):
     """A change that a page or an endpoint wanted to make, rejected as it would be in a push."""
 

@@ -89,10 +89,11 @@ class HistoryEntry(s.Serializer[None]):
     user = s.CharField()
     device = s.CharField(allow_null=True)
     origin = s.ChoiceField(["push", "import", "web", "resolve", "restore", "move"])
-    act = s.ChoiceField(["create", "edit", "delete", "revive"])
+    act = s.ChoiceField(["create", "edit", "delete", "revive", "move"])
     changes = s.DictField()
     lost = s.DictField()
     deleted = s.BooleanField()
+    moves_ago = s.IntegerField(required=False, help_text="How many moves between spaces lie in between.")
 
 
 class History(s.Serializer[None]):
@@ -104,6 +105,22 @@ class Restore(s.Serializer[None]):
     type = s.ChoiceField([*RECORD_TYPES])
     id = s.CharField()
     version = s.IntegerField(min_value=1)
+    moves_ago = s.IntegerField(min_value=0, default=0)
+
+
+class Move(s.Serializer[None]):
+    thoughts = s.ListField(child=s.CharField(), help_text="Ids; at most 1,000.")
+    to = s.UUIDField(help_text="The space that they go to.")
+
+
+class Moved(s.Serializer[None]):
+    version = s.IntegerField(help_text="Of the space that they left.")
+    to = s.DictField(help_text="The other space, and its version.")
+    moved = s.DictField(child=s.IntegerField(), help_text="Record type and how many of it.")
+    left = s.ListField(
+        child=s.ListField(child=s.CharField(), min_length=2, max_length=2),
+        help_text="Type and id of links that lead to something that stays, so they are deleted.",
+    )
 
 
 class Changed(s.Serializer[None]):

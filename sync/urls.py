@@ -13,6 +13,7 @@ urlpatterns = [
     path("api/v1/spaces/<str:space>/record", api.OneRecord.as_view(), name="record"),
     path("api/v1/spaces/<str:space>/history", api.History.as_view(), name="history"),
     path("api/v1/spaces/<str:space>/restore", api.Restore.as_view(), name="restore"),
+    path("api/v1/spaces/<str:space>/move", api.Move.as_view(), name="move"),
     path("api/v1/spaces/<str:space>/conflicts", api.Conflicts.as_view(), name="conflicts"),
     path("api/v1/conflicts/<str:conflict>/resolve", api.Resolve.as_view(), name="resolve"),
 ]

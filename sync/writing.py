@@ -33,7 +33,7 @@ from sync.sql import cursor
 from sync.tables import TABLES, Table, parent_keys
 from workspaces.problems import NotFound
 
-_LOCK = "SELECT head, epoch, counts::text FROM sync_spacehead WHERE space_id = %b FOR UPDATE"
+_LOCK = "SELECT head, epoch, history_before, counts::text FROM sync_spacehead WHERE space_id = %b FOR UPDATE"
 _LOCK_PATIENCE = "SET LOCAL lock_timeout = '3s'"
 _ADVANCE = "UPDATE sync_spacehead SET head = %b, counts = %b::text::jsonb WHERE space_id = %b"
 _RECORD_CHANGE_SET = """
@@ -68,6 +68,7 @@ class ChangeSet:
     origin: Origin
     head: int
     epoch: UUID
+    history_before: int
     counts: Counter[str]
     at: datetime
     cursor: psycopg.Cursor[Any]
@@ -123,20 +124,36 @@ def change_set(space_id: UUID, *, author: Author, origin: Origin) -> Iterator[Ch
     """
     with transaction.atomic():
         cur = cursor()
-        cur.execute(_LOCK_PATIENCE)
-        try:
-            row = cur.execute(_LOCK, (space_id,), prepare=True).fetchone()
-        except psycopg.errors.LockNotAvailable:
-            raise SpaceBusy from None
-        if row is None:
-            raise NotFound
-        head, epoch, counts = row
+        head, epoch, history_before, counts = hold(cur, space_id)
         changes = ChangeSet(
-            space_id, author, origin, head, epoch, Counter(orjson.loads(counts)), datetime.now(UTC), cur
+            space_id,
+            author,
+            origin,
+            head,
+            epoch,
+            history_before,
+            Counter(orjson.loads(counts)),
+            datetime.now(UTC),
+            cur,
         )
         yield changes
         if changes.changed:
             _close(changes)
+
+
+def hold(cur: psycopg.Cursor[Any], space_id: UUID) -> tuple[int, UUID, int, str]:
+    """Keep all writers out of a space to the end of the transaction: head, epoch, history_before, counts.
+
+    Raises `SpaceBusy` or `NotFound`.
+    """
+    cur.execute(_LOCK_PATIENCE)
+    try:
+        row: tuple[int, UUID, int, str] | None = cur.execute(_LOCK, (space_id,), prepare=True).fetchone()
+    except psycopg.errors.LockNotAvailable:
+        raise SpaceBusy from None
+    if row is None:
+        raise NotFound
+    return row
 
 
 def _close(changes: ChangeSet) -> None:

@@ -169,6 +169,13 @@ ROWS: Final[Mapping[str, list[Row]]] = {
     "api/v1/spaces/<space>/restore": [
         on("POST", in_space(Act.WRITE), {"type": "thoughts", "id": "t1", "version": 1})
     ],
+    "api/v1/spaces/<space>/move": [  # nobody here may write in two spaces that are not private
+        on(
+            "POST",
+            in_space(Act.WRITE, frozenset({404})),
+            {"thoughts": ["t1"], "to": "01980000-0000-7000-8000-000000000404"},
+        )
+    ],
     "api/v1/spaces/<space>/conflicts": [on("GET", in_space(Act.READ))],
     "api/v1/conflicts/<conflict>/resolve": [on("POST", in_space(Act.WRITE), {"take": "server"})],
 }

@@ -419,7 +419,7 @@ class _Merging:
             for change in edits
             if not change.delete
             and (node := self.tree.get(change.key)) is not None
-            and 0 < change.base < node.stored.version
+            and max(1, self.changes.history_before) <= change.base < node.stored.version
             for path in concurrent_paths(node.stored, _whole_patch(change, node), change.base)
             if needs_base(node.type, path)
         ]

@@ -1,0 +1,109 @@
+"""Forgetting what is too old: tombstones, and history where somebody set a limit.
+
+A tombstone tells devices that were away of a deletion. Once it is gone, a device that was away
+for longer gets `cursor-expired` with the reason `purged` and compares digests instead. Only
+tombstones are ever removed: a trigger of the database refuses to delete a live record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from django.db import transaction
+
+from sync.models import SpaceHead
+from sync.sql import cursor
+from sync.tables import TABLES
+from sync.writing import hold
+
+TOMBSTONE_DAYS: Final = 180
+
+_UP_TO = """
+    SELECT coalesce(max(version), 0) FROM sync_changeset
+    WHERE space_id = %(space)b AND at < now() - %(age)b AND version <= %(head)b"""
+# What somebody may still bring back, and what moved to another space, where its history leads back here.
+_OLD_TOMBSTONES = """
+    FROM {table} t WHERE t.space_id = %(space)b AND t.deleted AND t.version <= %(up_to)b
+      AND NOT EXISTS (SELECT FROM sync_conflicts c WHERE c.space_id = t.space_id
+                      AND c.record_key = t.key AND c.state = 'open')
+      AND NOT EXISTS (SELECT FROM sync_arrival a WHERE a.from_space_id = t.space_id AND a.key = t.key)"""
+_ITS_HISTORY = "DELETE FROM sync_history WHERE space_id = %(space)b AND key = ANY(%(keys)b)"
+_OLD_HISTORY = "DELETE FROM sync_history WHERE space_id = %(space)b AND version <= %(up_to)b"
+
+
+@dataclass(frozen=True)
+class Purged:
+    """What was removed from a space, or would be in a dry run."""
+
+    space_id: UUID
+    tombstones: int
+    history: int = 0
+
+
+def purge_tombstones(days: int = TOMBSTONE_DAYS, *, dry_run: bool = False) -> list[Purged]:
+    """Remove tombstones older than so many days, with their history, space by space.
+
+    Spaces in which there is nothing to do are left out. Raises `SpaceBusy`; what was done stays done.
+    """
+    purged = [_purge_space(space, timedelta(days=days), dry_run) for space in _spaces()]
+    return [found for found in purged if found.tombstones]
+
+
+def purge_history(days: int) -> list[Purged]:
+    """Remove history older than so many days. Current values and conflicts stay."""
+    purged = [_cut_history(space, timedelta(days=days)) for space in _spaces()]
+    return [found for found in purged if found.history]
+
+
+def _spaces() -> list[UUID]:
+    return list(SpaceHead.objects.order_by("space_id").values_list("space_id", flat=True))
+
+
+def _purge_space(space_id: UUID, age: timedelta, dry_run: bool) -> Purged:
+    with transaction.atomic():
+        cur = cursor()
+        head, *_ = hold(cur, space_id)
+        values = {"space": space_id, "up_to": _up_to(cur, space_id, age, head)}
+        removed = 0
+        for table in TABLES.values():
+            old = _OLD_TOMBSTONES.format(table=table.name)
+            if dry_run:
+                row = cur.execute(f"SELECT count(*) {old}", values).fetchone()
+                removed += row[0] if row else 0
+                continue
+            keys = [key for (key,) in cur.execute(f"DELETE {old} RETURNING t.key", values)]
+            if keys:
+                cur.execute(_ITS_HISTORY, {"space": space_id, "keys": keys})
+            removed += len(keys)
+        if removed and not dry_run:
+            cur.execute(
+                "UPDATE sync_spacehead SET purged_before = greatest(purged_before, %(up_to)b)"
+                " WHERE space_id = %(space)b",
+                values,
+            )
+    return Purged(space_id, removed)
+
+
+def _cut_history(space_id: UUID, age: timedelta) -> Purged:
+    with transaction.atomic():
+        cur = cursor()
+        head, *_ = hold(cur, space_id)
+        values = {"space": space_id, "up_to": _up_to(cur, space_id, age, head)}
+        removed = cur.execute(_OLD_HISTORY, values).rowcount
+        if removed:
+            cur.execute(
+                "UPDATE sync_spacehead SET history_before = greatest(history_before, %(up_to)b)"
+                " WHERE space_id = %(space)b",
+                values,
+            )
+    return Purged(space_id, 0, removed)
+
+
+def _up_to(cur: psycopg.Cursor[Any], space_id: UUID, age: timedelta, head: int) -> int:
+    """The newest version of a space that is older than this."""
+    row = cur.execute(_UP_TO, {"space": space_id, "age": age, "head": head}).fetchone()
+    return row[0] if row else 0
