@@ -129,7 +129,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "logomesh:",
 }
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "forget": {"task": "sync.forget", "schedule": 24 * 3600},
+}
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+
+# How long deletions are remembered, and what was written before (0: for ever).
+TOMBSTONE_DAYS = env.number("LOGOMESH_TOMBSTONE_DAYS", 180, least=1, most=36_500)
+HISTORY_DAYS = env.number("LOGOMESH_HISTORY_DAYS", 0, most=36_500)
 
 # People
 AUTH_USER_MODEL = "workspaces.Person"

@@ -155,7 +155,7 @@ def _loaded(space_id: UUID, type_: str, id_: str) -> tuple[Any, ...]:
     row = cursor().execute(TABLES[type_].load, (space_id, [key_of(type_, id_)])).fetchone()
     if row is None:
         raise NotFound
-    return row
+    return tuple(row)
 
 
 def _before(record: Record, old: dict[str, list[Any]]) -> Record:

@@ -90,7 +90,8 @@ def _what_moves(source: ChangeSet, thoughts: Sequence[str]) -> tuple[list[Node],
     found = {child.key: child for root in roots for child in tree.below(root) if child.live}
     tree.load(child.ref for child in found.values())
     goes = {node.key for node in roots} | found.keys()
-    below, left = [], []
+    below: list[Node] = []
+    left: list[Node] = []
     for child in found.values():
         stays = any(type_ != "tags" and key not in goes for type_, key in child.parents)
         (left if stays else below).append(child)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -19,8 +19,6 @@ from sync.models import SpaceHead
 from sync.sql import cursor
 from sync.tables import TABLES
 from sync.writing import hold
-
-TOMBSTONE_DAYS: Final = 180
 
 _UP_TO = """
     SELECT coalesce(max(version), 0) FROM sync_changeset
@@ -44,7 +42,7 @@ class Purged:
     history: int = 0
 
 
-def purge_tombstones(days: int = TOMBSTONE_DAYS, *, dry_run: bool = False) -> list[Purged]:
+def purge_tombstones(days: int, *, dry_run: bool = False) -> list[Purged]:
     """Remove tombstones older than so many days, with their history, space by space.
 
     Spaces in which there is nothing to do are left out. Raises `SpaceBusy`; what was done stays done.

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from sync.purging import TOMBSTONE_DAYS, purge_tombstones
+from sync.purging import purge_tombstones
 from workspaces.problems import Problem
 
 
@@ -17,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--days", type=int, default=TOMBSTONE_DAYS, help="keep those that are younger (%(default)s)"
+            "--days", type=int, default=settings.TOMBSTONE_DAYS, help="keep those younger (%(default)s)"
         )
         parser.add_argument("--dry-run", action="store_true", help="count only, remove nothing")
 
