@@ -160,6 +160,18 @@ for name in ("one", "two"):
 """
 
 
+def test_a_place_that_is_taken(two_schemas: tuple[Server, dict[str, str], Path]) -> None:
+    made, old, data = two_schemas
+    made.sql("CREATE SCHEMA other AUTHORIZATION lab", database="department")
+    there = {**old, "LOGOMESH_DB_SCHEMA": "other"}
+    assert manage(data, "migrate", "--verbosity", "0", **there).returncode == 0
+    line_of(manage(data, "account", "dan@lab.example", **there))
+    done = manage(data, "database", "move", *where(made, data / "password", "other"), **old)
+    assert (done.returncode, "in use already" in done.stderr) == (1, True)
+    done = manage(data, "database", "move", *where(made, data / "password", "old"), **old)
+    assert (done.returncode, "same database" in done.stderr) == (1, True)
+
+
 def test_an_interrupted_move_goes_on(two_schemas: tuple[Server, dict[str, str], Path]) -> None:
     made, old, data = two_schemas
     line = ["database", "move", *where(made, data / "password", "new")]
@@ -210,16 +222,3 @@ def _killed_at(table: str, data: Path, arguments: list[str], variables: dict[str
         pytest.fail("the move ended before it could be killed: " + "".join(said))
     process.kill()
     process.wait()
-
-
-def test_a_place_that_is_taken(two_schemas: tuple[Server, dict[str, str], Path]) -> None:
-    made, old, data = two_schemas
-    here = {**old, "LOGOMESH_DB_SCHEMA": "new"}
-    made.sql("CREATE SCHEMA other AUTHORIZATION lab", database="department")
-    there = {**old, "LOGOMESH_DB_SCHEMA": "other"}
-    assert manage(data, "migrate", "--verbosity", "0", **there).returncode == 0
-    line_of(manage(data, "account", "dan@lab.example", **there))
-    done = manage(data, "database", "move", *where(made, data / "password", "other"), **here)
-    assert (done.returncode, "in use already" in done.stderr) == (1, True)
-    done = manage(data, "database", "move", *where(made, data / "password", "new"), **here)
-    assert (done.returncode, "same database" in done.stderr) == (1, True)

@@ -12,7 +12,6 @@ from tests.logomesh_server.department import Department, make_client, make_depar
 from tests.logomesh_server.processes import Serving, manage
 from tests.logomesh_server.servers import needs_pgbouncer, pgbouncer, server
 
-
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("department")]
 
 
