@@ -6,9 +6,9 @@ import sys
 
 # They work without a database, or start what they need themselves.
 WITHOUT_SERVICES = {
-    "serve", "run", "database", "doctor", "help", "check", "spectacular", "collectstatic", "makemessages",
-    "compilemessages",
-    "reference", "startapp", "makemigrations", "diffsettings", "version", "--version", "--help", "-h",
+    "serve", "run", "database", "doctor", "help", "check", "spectacular", "collectstatic",
+    "makemessages", "compilemessages", "reference", "startapp", "makemigrations", "diffsettings",
+    "version", "--version", "--help", "-h",
 }  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def main() -> None:
             execute_from_command_line(sys.argv)
         else:
             with services_for_a_command() as ours:
-                if ours and command not in {"migrate", "showmigrations", "sqlmigrate"}:
+                if ours and command not in {"migrate", "restore", "showmigrations", "sqlmigrate"}:
                     django.setup()
                     call_command("migrate", verbosity=0, interactive=False)
                 execute_from_command_line(sys.argv)

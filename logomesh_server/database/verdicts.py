@@ -65,6 +65,10 @@ STEPS: Final = {
 _SIGNS: Final = {Status.OK: "✓", Status.NOTE: "!", Status.FAILED: "✗", Status.SKIPPED: "–"}
 
 
+def title_of(verdict: Verdict) -> str:
+    return STEPS.get(verdict.step) or verdict.step.replace("-", " ").capitalize()
+
+
 def usable(verdicts: Iterable[Verdict]) -> bool:
     """Whether the server can run on this database."""
     return all(not verdict.failed for verdict in verdicts)
@@ -72,14 +76,14 @@ def usable(verdicts: Iterable[Verdict]) -> bool:
 
 def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     return [
-        asdict(verdict) | {"title": STEPS[verdict.step], "milliseconds": round(verdict.milliseconds, 1)}
+        asdict(verdict) | {"title": title_of(verdict), "milliseconds": round(verdict.milliseconds, 1)}
         for verdict in verdicts
     ]
 
 
 def as_lines(verdict: Verdict) -> list[str]:
     """For a terminal."""
-    sign, title = _SIGNS[verdict.status], STEPS[verdict.step]
+    sign, title = _SIGNS[verdict.status], title_of(verdict)
     lines = [f"{sign} {title:<22} {verdict.milliseconds:>7.0f} ms  {verdict.finding}"]
     if verdict.remedy:
         lines.append(f"{'':37}→ {verdict.remedy}")
