@@ -170,7 +170,8 @@ class Server:
         """(version, name of the device) of each change set, in order."""
         return self.asked(
             "SELECT c.version, d.name FROM sync_changeset c"
-            " LEFT JOIN workspaces_device d ON d.id = c.device_id WHERE c.space_id = %s AND c.version > %s ORDER BY c.version",
+            " LEFT JOIN workspaces_device d ON d.id = c.device_id"
+            " WHERE c.space_id = %s AND c.version > %s ORDER BY c.version",
             space, after,
         )  # fmt: skip
 
