@@ -167,12 +167,13 @@ def _rows(cursor: Cursor, size: int, embeddings: bool) -> list[tuple[int, bytes,
         "fresh": cursor.fresh_until,
     }
     cur = sql_cursor()
-    (touched,) = cur.execute(_TOUCHED, parameters, prepare=True).fetchone() or ([],)
+    touched, until = cur.execute(_TOUCHED, parameters, prepare=True).fetchone() or ([], 0)
     names = tuple(name for name in touched if embeddings or name not in _OPT_IN)
     if not names:
         return []
     cur.format = cur.format.__class__.BINARY
-    return cur.execute(_query(size, names), parameters, prepare=True).fetchall()
+    # What is committed between the two statements may be of other types: it comes with the next pull.
+    return cur.execute(_query(size, names), {**parameters, "until": until}, prepare=True).fetchall()
 
 
 _PLACE: Final = "t.space_id = %(space)b AND (t.version, t.key) > (%(version)b::int8, %(key)b)"
@@ -185,13 +186,15 @@ _SOURCES: Final = {
     CONFLICTS: ("sync_conflicts", CONFLICT_FEED_JSON, ""),
 }
 """Type -> table, JSON of a change, and which rows are left out."""
-_TOUCHED: Final = "SELECT array_remove(ARRAY[{}], NULL)".format(
+_TOUCHED: Final = (
+    "SELECT array_remove(ARRAY[{}], NULL), (SELECT head FROM sync_spacehead WHERE space_id = %(space)b)"
+).format(
     ", ".join(
         f"CASE WHEN EXISTS (SELECT FROM {table} t WHERE {_PLACE}) THEN '{name}' END"
         for name, (table, _, _) in _SOURCES.items()
     )
 )
-"""Which types have anything after a place. Most pulls bring one or two; each type that is asked for its
+"""Which types have anything after a place, and the head in that moment. Most pulls bring one or two; each type that is asked for its
 changes costs a fifth of a millisecond before its first row."""
 
 
@@ -199,7 +202,7 @@ changes costs a fifth of a millisecond before its first row."""
 def _query(size: int, names: tuple[str, ...]) -> str:
     parts = [
         f"(SELECT t.version, t.key, {change} AS change FROM {table} t WHERE {_PLACE}{live}"
-        f" ORDER BY t.version, t.key LIMIT {size + 1})"
+        f" AND t.version <= %(until)b::int8 ORDER BY t.version, t.key LIMIT {size + 1})"
         for table, change, live in (_SOURCES[name] for name in names)
     ]
     return f"SELECT * FROM ({' UNION ALL '.join(parts)}) c ORDER BY version, key LIMIT {size + 1}"

@@ -51,7 +51,10 @@ def test_writers_at_once_take_turns_and_no_reader_skips_any(committing: Space) -
 
     def write(number: int) -> None:
         for step in range(PUSHES):
-            writers[number].push(change("thoughts", f"{number}-{step}", set={"title": "T"}))
+            writers[number].push(
+                change("thoughts", f"{number}-{step}", set={"title": "T"}),
+                change("tags", f"{number}-{step}", set={"name": "G"}),
+            )
 
     def read() -> None:
         for _ in range(PUSHES * 2):
@@ -63,7 +66,7 @@ def test_writers_at_once_take_turns_and_no_reader_skips_any(committing: Space) -
         ChangeSet.objects.filter(space=committing).order_by("version").values_list("version", flat=True)
     )
     assert versions == list(range(1, WRITERS * PUSHES + 1))
-    assert len(reader.records) == WRITERS * PUSHES
+    assert len(reader.records) == 2 * WRITERS * PUSHES
 
 
 def test_edits_of_one_record_at_once_all_count(committing: Space) -> None:
@@ -105,6 +108,24 @@ def test_a_change_that_is_committed_while_a_page_is_read_comes_with_the_next(
     desk.pull()
     desk.pull()
     assert {id_ for _, id_ in desk.records} == {"a", "b"}
+
+
+def test_a_change_set_that_is_committed_amid_the_reading_comes_whole(
+    laptop: Device, desk: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between finding out which types have changed and reading those."""
+    laptop.push(change("thoughts", "a", set={}))
+    query = reading._query
+
+    def others_push_and_then(*arguments: Any) -> str:
+        monkeypatch.setattr(reading, "_query", query)
+        laptop.push(change("thoughts", "b", set={}), change("tags", "g", set={}))
+        return query(*arguments)
+
+    monkeypatch.setattr(reading, "_query", others_push_and_then)
+    desk.pull()
+    desk.pull()
+    assert {id_ for _, id_ in desk.records} == {"a", "b", "g"}
 
 
 def test_the_right_to_write_is_asked_for_once_the_space_is_held(people: Any) -> None:
