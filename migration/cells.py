@@ -127,6 +127,13 @@ def read_number(cell: Cell) -> Read:
     return Read(None, original_of(cell), "not-a-number")
 
 
+def read_vector(cell: Cell) -> Read:
+    """Little-endian float32 numbers, as base64."""
+    if isinstance(cell, bytes) and len(cell) % 4 == 0:
+        return Read(_base64(cell))
+    return Read(None, SAME if cell is None else original_of(cell), "" if cell is None else "opaque-embedding")
+
+
 _USUAL_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _WHOLE_SECONDS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _SQLITE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)

@@ -115,8 +115,9 @@ def recognise(schema: Schema) -> Recognised:
 
 _CLUES: Final = (
     (Dialect.S1, (("tags", "tag_name"), ("segments", "position_in_thought"))),
-    (Dialect.S3, (("thought_tags", "thought_tag_id"), ("segments", "asset_path"))),
+    (Dialect.S3, (("thought_tags", "thought_tag_id"),)),
     (Dialect.S2, (("segments", "sort_order"),)),
+    (Dialect.S3, (("segments", "asset_path"),)),
 )
 
 

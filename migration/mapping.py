@@ -21,9 +21,11 @@ from migration.cells import (
     read_object,
     read_text,
     read_time,
+    read_vector,
 )
 from migration.dialects import Dialect, Schema, Table
 from migration.embeddings import Vector, recognise_vector
+from migration.sealing import SEAL, opened
 from sync.core.records import Record, compose_id
 from sync.core.schema import RECORD_TYPES, Field, Kind, RecordType
 
@@ -37,6 +39,7 @@ ORDER: Final = (
     "segment_neighbors",
     "segment_related_context",
     "segment_llm_history",
+    "embeddings",
 )
 """The tables that become records, parents first."""
 
@@ -61,6 +64,7 @@ COUNTED: Final = frozenset(
         "fields-from-metadata",
         "embedding",
         "derived-id",
+        "sealed",
         "unknown-column",
     }
 )
@@ -79,6 +83,8 @@ class Source:
     fields: tuple[tuple[Field, str], ...]
     """Field -> column, as the file spells it."""
     vector_column: str | None
+    seal_column: str | None
+    """Holds what an export of ours could not write otherwise."""
     unknown: tuple[str, ...]
     metadata_is_fields: bool
     """Whether `metadata` may really hold `fields` (segments without a column for them)."""
@@ -112,10 +118,13 @@ def source_of(table: Table, dialect: Dialect) -> Source | None:
     )
     names = {field.name for field, _ in fields}
     needed = {*type_.parents, *(() if id_column else type_.identity or ("id",))}
+    if type_.opt_in:
+        needed = {field.name for field in type_.fields}
     if not needed <= names:
         return None
     vector_column = _first(table, ("embedding_vector",)) if type_.name == "segments" else None
-    known = {id_column, vector_column, *(column for _, column in fields)}
+    seal_column = _first(table, (SEAL,))
+    known = {id_column, vector_column, seal_column, *(column for _, column in fields)}
     return Source(
         table,
         type_,
@@ -123,9 +132,16 @@ def source_of(table: Table, dialect: Dialect) -> Source | None:
         id_column,
         fields,
         vector_column,
+        seal_column,
         tuple(column.name for column in table.stored if column.name not in known),
         type_.name == "segments" and dialect in (Dialect.S2, Dialect.S2X) and "fields" not in names,
     )
+
+
+def unknown_source(table: Table, dialect: Dialect) -> Source:
+    """A table of which no row becomes a record."""
+    columns = tuple(column.name for column in table.stored)
+    return Source(table, RecordType(table.name, ()), dialect, None, (), None, None, columns, False)
 
 
 def _first(table: Table, names: tuple[str, ...]) -> str | None:
@@ -183,6 +199,7 @@ _READERS: Final[Mapping[Kind, Callable[[Cell], Read]]] = {
     Kind.TEXT: read_text,
     Kind.NUMBER: read_number,
     Kind.OBJECT: read_object,
+    Kind.BYTES: read_vector,
 }
 
 
@@ -202,6 +219,11 @@ class _Draft:
 
     def note(self, kind: str, column: str) -> None:
         self.deviations.append(Deviation(kind, column))
+
+    def whole(self) -> Record:
+        """The record with what is kept beside its fields."""
+        extra = self.extra | ({"originals": self.originals} if self.originals else {})
+        return self.record | ({"extra": extra} if extra else {})
 
 
 def map_row(source: Source, position: int, row: Mapping[str, Cell], world: World) -> Taken | SetAside:
@@ -233,19 +255,48 @@ def map_row(source: Source, position: int, row: Mapping[str, Cell], world: World
             return SetAside(f"missing-{parent.removesuffix('s')}", str(read_text(row[column]).value or ""))
         draft.record[name] = parent_id
     embedding = None
+    if source.name == "embeddings" and not world.lives(
+        str(draft.record["owner_type"]), draft.record["owner_id"]
+    ):
+        return SetAside("missing-owner", draft.record["owner_id"])
     if source.name == "segments":
         if move_fields(source, draft.record):
             draft.note("fields-from-metadata", source.column_of("metadata") or "")
-        _keep_order(source, position, draft, world)
         embedding = _segment_embedding(source, id_, row, draft)
     elif source.name == "segment_related_context":
         embedding = _context_embedding(source, row, draft, world, position)
     _keep_unknown(source, row, draft)
-    if draft.originals:
-        draft.extra["originals"] = draft.originals
-    if draft.extra:
-        draft.record["extra"] = draft.extra
-    return Taken(id_, draft.record, tuple(draft.deviations), embedding)
+    if source.seal_column:
+        sealed = opened(source.name, id_, draft.whole(), row[source.seal_column])
+        if sealed is not None:
+            return Taken(id_, sealed, (Deviation("sealed", source.seal_column),), embedding)
+        _keep_cell(source.seal_column, row, draft)
+    if source.name == "segments":
+        _keep_order(source, position, draft, world)
+    return Taken(id_, draft.whole(), tuple(draft.deviations), embedding)
+
+
+class _Alone:
+    """A world in which every row stands for itself."""
+
+    def lives(self, type_: str, id_: str) -> bool:
+        return True
+
+    def is_first(self, source: Source, id_: str, position: int) -> bool:
+        return True
+
+    def is_first_vector(self, segment_id: str, position: int) -> bool:
+        return False
+
+    def sort_order(self, position: int) -> int | float | None:
+        return None
+
+
+def read_alone(source: Source, position: int, row: Mapping[str, Cell]) -> Record:
+    """What a sound row reads as by itself: what a seal vouches for."""
+    outcome = map_row(source, position, row, _Alone())
+    assert isinstance(outcome, Taken), "an export writes only rows that have an id"
+    return outcome.record
 
 
 def _read(source: Source, known: Field, cell: Cell) -> Read:
@@ -345,6 +396,10 @@ def _keep_unknown(source: Source, row: Mapping[str, Cell], draft: _Draft) -> Non
             if cell == f"{prefix}{draft.record[first]}_{draft.record[second]}":
                 draft.note("derived-id", column)
                 continue
-        name = column if column != "originals" else "column:originals"
-        draft.extra[name] = original_of(cell)
+        _keep_cell(column, row, draft)
+
+
+def _keep_cell(column: str, row: Mapping[str, Cell], draft: _Draft) -> None:
+    if row[column] is not None:
+        draft.extra[column if column != "originals" else "column:originals"] = original_of(row[column])
         draft.note("unknown-column", column)

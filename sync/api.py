@@ -77,7 +77,7 @@ class Changes(Endpoint):
         embeddings = "embeddings" in request.GET.get("include", "").split(",")
         streamed = NDJSON in request.headers.get("Accept", "")
         limit = _limit(request, default=None if streamed else DEFAULT_PAGE)
-        scope = _scope(request)
+        scope = scope_in(request)
         if text := request.GET.get("cursor"):
             cursor, head = continued(opened.id, self.caller.device_id, text)
             cursor = cursor if scope is None else reading.rescoped(cursor, scope)
@@ -133,7 +133,7 @@ class Digest(Endpoint):
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
         opened = open_space(self.caller, space, Act.READ)
-        scope = _scope(request) or ALL
+        scope = scope_in(request) or ALL
         if (text := request.GET.get("sector")) is not None:
             number = _whole_number(text, "sector", least=0, most=255)
             version, records = digest.sector(opened.id, number, scope)
@@ -423,7 +423,7 @@ def _conflict(text: str) -> tuple[UUID, int, dict[str, Any]]:
         raise NotFound from None
 
 
-def _scope(request: HttpRequest) -> Scope | None:
+def scope_in(request: HttpRequest) -> Scope | None:
     """The scope that a request asks for; None where it names none."""
     if request.GET.get("scope") not in (None, "all"):
         raise InvalidParameter("scope can only be all; use tag, cluster, updated_after, updated_before.")

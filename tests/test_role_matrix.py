@@ -137,6 +137,7 @@ ROWS: Final[Mapping[str, list[Row]]] = {
         on("PUT", in_workspace(WorkspaceAct.MANAGE), {"members": []}),
         on("DELETE", in_workspace(WorkspaceAct.MANAGE)),
     ],
+    "api/v1/spaces/<space>/export": [on("GET", in_space(Act.READ), query="?format=json")],
     "api/v1/spaces/<space>/roles": [on("GET", in_space(Act.KNOW))],
     "api/v1/spaces/<space>/roles/<who>": [
         on("PUT", in_space(Act.SHARE), {"role": "editor"}),

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
@@ -20,9 +20,11 @@ import apsw
 import msgspec
 import orjson
 
-from migration.cells import described
-from migration.dialects import LEDGERS, NotLogoMesh, recognise
+from migration.cells import Cell, described
+from migration.dialects import NotLogoMesh, recognise
 from migration.mapping import COUNTED, SetAside, Source
+from migration.sandbox.documents import NAME as DOCUMENT
+from migration.sandbox.documents import Document, convert, looks_like_json, read_document
 from migration.sandbox.frames import (
     Aside,
     Chunk,
@@ -52,7 +54,7 @@ def main() -> None:
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)
     path, scratch = Path(request.path), Path(request.scratch)
     os.environ["SQLITE_TMPDIR"] = request.scratch
-    size = path.stat().st_size
+    size = path.stat().st_size * (4 if looks_like_json(path) else 1)  # it becomes tables first
     confine(size, 2 * size + 64 * 1024**2)
     out = sys.stdout.buffer
     try:
@@ -68,7 +70,8 @@ def main() -> None:
 
 def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     """Say what the file is, then survey it: chunks without records."""
-    db = open_file(path)
+    document = _converted(path, scratch) if looks_like_json(path) else None
+    db = open_file(scratch / DOCUMENT if document else path)
     db.execute("PRAGMA ignore_check_constraints = ON")
     schema = read_schema(db)
     recognised = recognise(schema)
@@ -84,18 +87,22 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
             file.write(_PLACE.pack(position, sort_order))
             replaced += 1
     tables = {name: reader.count(name) for name in reader.sources}
-    unknown = {
-        table.name: reader.count(name)
-        for name, table in schema.tables.items()
-        if name not in tables and name not in LEDGERS
-    }
+    unknown = {source.table.name: reader.count(name) for name, source in reader.unknown.items()}
     yield Found(
-        recognised.dialect.value, list(recognised.because), schema.encoding, tables, unknown,
-        dict(schema.unread), damage, replaced,
+        document.format if document else recognised.dialect.value,
+        document.because if document else list(recognised.because),
+        schema.encoding, tables | unknown, unknown, document.unread if document else dict(schema.unread),
+        damage, replaced,
     )  # fmt: skip
     if not damage:
         _recall_places(reader, scratch)
         yield from _chunks(reader, request, lambda type_, id_, record: b"")
+
+
+def _converted(path: Path, scratch: Path) -> Document:
+    document = read_document(path)
+    convert(document, scratch / DOCUMENT)
+    return document
 
 
 def _records(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
@@ -105,7 +112,7 @@ def _records(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
 
 def _rows(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     reader = _reader(path, scratch)
-    source = reader.sources[request.table]
+    source = reader.sources.get(request.table) or reader.unknown[request.table.lower()]
     for position in request.positions:
         yield Described(position, _exact(reader.cells(source, position)))
 
@@ -119,7 +126,7 @@ _ACTS: dict[str, Callable[[Path, Path, Request], Iterator[Frame]]] = {
 
 
 def _reader(path: Path, scratch: Path) -> Reader:
-    db = open_file(path)
+    db = open_file(scratch / DOCUMENT if looks_like_json(path) else path)
     schema = read_schema(db)
     reader = Reader(db, schema, recognise(schema).dialect)
     _recall_places(reader, scratch)
@@ -140,11 +147,15 @@ def _key_and_hash(type_: str, id_: str, record: Record) -> bytes:
 
 
 def _chunks(reader: Reader, request: Request, form: Callable[[str, str, Record], bytes]) -> Iterator[Chunk]:
-    names = list(reader.sources)
+    tables = {**reader.sources, **{source.table.name: source for source in reader.unknown.values()}}
+    names = list(tables)
     start = names.index(request.table) if request.table else 0
     for name in names[start:]:
         after = request.after if name == request.table else 0
-        yield from _table_chunks(reader, reader.sources[name], after, request, form)
+        if name in reader.sources:
+            yield from _table_chunks(reader, tables[name], after, request, form)
+        else:
+            yield from _unknown_chunks(reader, tables[name], after, request)
 
 
 def _table_chunks(
@@ -163,11 +174,25 @@ def _table_chunks(
         if data:
             draft.records.append(data)
             draft.positions.append(position)
-        if draft.rows >= request.chunk_rows or size >= request.chunk_bytes:
+        if draft.rows >= request.chunk_rows or size + draft.kept >= request.chunk_bytes:
             yield draft.chunk(name, position, reader.noted)
             draft, size = _Draft(), 0
     if draft.rows:
         yield draft.chunk(name, position, reader.noted)
+
+
+def _unknown_chunks(reader: Reader, source: Source, after: int, request: Request) -> Iterator[Chunk]:
+    """The rows of a table that LogoMesh does not know: all of them are kept as they are."""
+    draft = _Draft()
+    position = 0
+    for position, cells in reader.rows_as_they_are(source, after):
+        draft.rows += 1
+        draft.keep(Aside(position, "unknown-table", "", _exact(cells)))
+        if draft.rows >= request.chunk_rows or draft.kept >= request.chunk_bytes:
+            yield draft.chunk(source.table.name, position, reader.noted)
+            draft = _Draft()
+    if draft.rows:
+        yield draft.chunk(source.table.name, position, reader.noted)
 
 
 class _Draft:
@@ -175,6 +200,8 @@ class _Draft:
 
     def __init__(self) -> None:
         self.rows = 0
+        self.kept = 0
+        """Bytes of the rows set aside."""
         self.records: list[bytes] = []
         self.positions: list[int] = []
         self.embeddings: list[bytes] = []
@@ -182,10 +209,14 @@ class _Draft:
         self.listed: list[Listed] = []
         self.counted: Counter[str] = Counter()
 
+    def keep(self, row: Aside) -> None:
+        self.aside.append(row)
+        self.kept += len(row.columns)
+
     def take(self, name: str, position: int, odd: Odd, form: Callable[[str, str, Record], bytes]) -> bytes:
         outcome = odd.outcome
         if isinstance(outcome, SetAside):
-            self.aside.append(Aside(position, outcome.reason, outcome.missing, _exact(odd.cells)))
+            self.keep(Aside(position, outcome.reason, outcome.missing, _exact(odd.cells)))
             return b""
         for deviation in outcome.deviations:
             if deviation.kind in COUNTED:
@@ -206,8 +237,8 @@ class _Draft:
         )  # fmt: skip
 
 
-def _exact(cells: dict[str, object]) -> bytes:
-    return orjson.dumps({name: described(cell) for name, cell in cells.items()})  # type: ignore[arg-type]
+def _exact(cells: Mapping[str, Cell]) -> bytes:
+    return orjson.dumps({name: described(cell) for name, cell in cells.items()})
 
 
 def _damaged(error: Exception) -> Refused:

@@ -47,7 +47,24 @@ _WRITABLE_TEMP = frozenset(
     }
 )
 _FUNCTIONS = frozenset(
-    ["abs", "char", "count", "instr", "lag", "length", "max", "min", "row_number", "strftime", "substr", "sum", "typeof", "current_timestamp", "current_date", "current_time"]
+    [
+        "abs",
+        "char",
+        "count",
+        "instr",
+        "lag",
+        "length",
+        "max",
+        "min",
+        "row_number",
+        "strftime",
+        "substr",
+        "sum",
+        "typeof",
+        "current_timestamp",
+        "current_date",
+        "current_time",
+    ]
 )
 
 
@@ -94,8 +111,8 @@ def read_schema(db: apsw.Connection) -> Schema:
                 tables[name.lower()] = Table(name, _columns(db, name), bool(without_rowid))
             else:
                 unread[name.lower()] = "virtual table" if kind in ("virtual", "shadow") else f"{kind} table"
-    encoding = db.execute("PRAGMA encoding").fetchone()[0]
-    return Schema(tables, unread, encoding)
+    ((encoding,),) = db.execute("PRAGMA encoding").fetchall()
+    return Schema(tables, unread, str(encoding))
 
 
 def quoted(name: str) -> str:
@@ -105,7 +122,9 @@ def quoted(name: str) -> str:
 
 def _columns(db: apsw.Connection, table: str) -> tuple[Column, ...]:
     rows = db.execute(f"PRAGMA main.table_xinfo({quoted(table)})").fetchall()
-    return tuple(Column(name, declared or "", hidden != 0) for _, name, declared, _, _, _, hidden in rows)
+    return tuple(
+        Column(str(name), str(declared or ""), hidden != 0) for _, name, declared, _, _, _, hidden in rows
+    )
 
 
 def _authorize(

@@ -16,8 +16,8 @@ from typing import Any
 import apsw
 
 from migration.cells import Cell, RawText, plain_object, read_id
-from migration.dialects import Dialect, Schema
-from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources
+from migration.dialects import LEDGERS, Dialect, Schema
+from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources, unknown_source
 from migration.sandbox.opening import quoted
 from sync.core.limits import MAX_ID_CHARACTERS, MAX_INTEGER
 from sync.core.records import Record, compose_id
@@ -44,6 +44,12 @@ class Reader:
         self.dialect = dialect
         self.codec = _CODECS[schema.encoding]
         self.sources = {source.name: source for source in sources(schema, dialect)}
+        self.unknown = {
+            name: unknown_source(table, dialect)
+            for name, table in schema.tables.items()
+            if name not in self.sources and name not in LEDGERS
+        }
+        """Lower-case name -> table that LogoMesh does not know, or not with these columns."""
         self._temporary: set[str] = set()
         self._uniqueness: dict[str, bool] = {}
         self._with_dead: dict[str, str] = {}
@@ -54,9 +60,7 @@ class Reader:
     # What a row must know of the others (mapping.World)
 
     def lives(self, type_: str, id_: str) -> bool:
-        return type_ in self.sources and bool(
-            self.db.execute(f"SELECT {self._lives(type_, '?1')}", (id_,)).fetchone()[0]
-        )
+        return type_ in self.sources and bool(self._value(f"SELECT {self._lives(type_, '?1')}", (id_,)))
 
     def is_first(self, source: Source, id_: str, position: int) -> bool:
         if self._is_unique(source):
@@ -97,7 +101,7 @@ class Reader:
                 f"INSERT OR IGNORE INTO temp.{name} SELECT {own} FROM main.{table} AS t"
                 f" WHERE {own} IS NOT NULL AND ({_is_id(own)}{f' AND {lives}' if lives else ''}) IS NOT TRUE"
             )
-            any_dead = self.db.execute(f"SELECT EXISTS (SELECT 1 FROM temp.{name})").fetchone()[0]
+            any_dead = self._value(f"SELECT EXISTS (SELECT 1 FROM temp.{name})")
             self._with_dead[source.name] = name if any_dead else ""
         return self._with_dead[source.name]
 
@@ -123,7 +127,7 @@ class Reader:
         for _, index, unique, _, partial in self.db.execute(f"PRAGMA main.index_list({table})").fetchall():
             if not unique or partial:
                 continue
-            info = self.db.execute(f"PRAGMA main.index_xinfo({quoted(index)})").fetchall()
+            info = self.db.execute(f"PRAGMA main.index_xinfo({quoted(str(index))})").fetchall()
             keys = {(name, collation) for _, _, name, _, collation, key in info if key}
             if keys and keys <= {(name, "BINARY") for name in columns}:
                 return True
@@ -157,6 +161,8 @@ class Reader:
         """A temporary table: segment -> position of its first context row of type embedding."""
         source = self.sources["segment_related_context"]
         self.db.execute("CREATE TEMP TABLE vectors (id TEXT PRIMARY KEY, position INTEGER) WITHOUT ROWID")
+        if source.column_of("context_type") is None:
+            return "vectors"
         segment, kind = (quoted(source.column_of(name) or name) for name in ("segment_id", "context_type"))
         self.db.execute(
             f"INSERT OR IGNORE INTO temp.vectors SELECT CAST({segment} AS TEXT), {_position(source)}"
@@ -177,20 +183,21 @@ class Reader:
             for name in ("sort_order", "created_at")
         )
         position = _position(source)
+        tie = f"{order} IS lag({order}) OVER own AND {created} IS lag({created}) OVER own"
         ordered = self.db.execute(
-            f"SELECT {thought}, {order}, {created}, {position}, ({order} IS lag({order}) OVER own"
-            f" AND {created} IS lag({created}) OVER own) FROM {_table(source)} WHERE typeof({thought}) = 'text'"
+            f"SELECT {thought}, {order}, {created}, {position}, ({tie}) FROM {_table(source)}"
+            f" WHERE typeof({thought}) = 'text'"
             f" WINDOW own AS (PARTITION BY {thought} ORDER BY {order}, {created}, {position})"
         )
         siblings: list[tuple[Any, Any, int]] = []
         tied, current = False, None
-        for thought_id, sort_order, created_at, place, tie in ordered:
+        for thought_id, sort_order, created_at, place, is_tie in ordered:
             if thought_id != current:
                 if tied:
                     yield from _places(siblings)
                 siblings, tied, current = [], False, thought_id
             siblings.append((sort_order, created_at, place))
-            tied = tied or bool(tie)
+            tied = tied or bool(is_tie)
         if tied:
             yield from _places(siblings)
 
@@ -201,7 +208,11 @@ class Reader:
 
     def count(self, table: str) -> int:
         name = quoted(self.schema.tables[table].name)
-        return int(self.db.execute(f"SELECT count(*) FROM main.{name}").fetchone()[0])
+        return int(self._value(f"SELECT count(*) FROM main.{name}"))
+
+    def _value(self, query: str, values: tuple[Any, ...] = ()) -> Any:
+        row = self.db.execute(query, values).fetchone()
+        return row and row[0]
 
     def rows(self, source: Source, after: int = 0) -> Iterator[tuple[int, str, Record | None, Odd | None]]:
         """(position, id, record, None) of each plain row after a position, (position, "", None, odd row)
@@ -209,6 +220,10 @@ class Reader:
         """
         plan = self._plan(source)
         self.noted = plan.noted
+        if not self._is_unique(source):  # then every row wants a closer look
+            for position, cells in self._cells(source, f"{_position(source)} > {after:d}"):
+                yield position, "", None, Odd(map_row(source, position, cells, self), cells)
+            return
         for position, plain, id_, values in self._values(plan, after):
             record = plan.record(values) if plain else None
             if record is None:
@@ -238,7 +253,7 @@ class Reader:
                     after = position
                 return
             except UnicodeDecodeError:
-                broken = self.db.execute(plan.next_position, (after,)).fetchone()[0]
+                broken = self._value(plan.next_position, (after,))
                 yield broken, False, "", ()
                 after = broken
 
@@ -247,6 +262,10 @@ class Reader:
         for _, cells in self._cells(source, f"{_position(source)} = {position:d}"):
             return cells
         raise apsw.CorruptError(f"row {position} of {source.name} is not found again")
+
+    def rows_as_they_are(self, source: Source, after: int) -> Iterator[tuple[int, dict[str, Cell]]]:
+        """(position, cells) of each row of an unknown table after a position."""
+        return self._cells(source, f"{_position(source)} > {after:d}")
 
     def _odd(self, source: Source, position: int) -> Odd:
         cells = self.cells(source, position)
@@ -299,11 +318,12 @@ class _Plan:
         else:
             tests += [_is_id(f"t.{quoted(self.columns[name])}") for name in self.identity]
         tests += [f"t.{quoted(column)} IS NULL" for column in source.unknown]
-        if source.vector_column:
-            tests.append(f"t.{quoted(source.vector_column)} IS NULL")
+        for column in (source.vector_column, source.seal_column):
+            if column:
+                tests.append(f"t.{quoted(column)} IS NULL")
         if source.name == "segments":
             tests.append(f"NOT EXISTS (SELECT 1 FROM temp.places WHERE position = {position})")
-        if source.name == "segment_related_context":
+        if source.name == "segment_related_context" and "context_type" in self.columns:
             tests.append(f"t.{quoted(self.columns['context_type'])} IS NOT 'embedding'")
         if parents_live:
             tests.append(parents_live)
@@ -328,6 +348,8 @@ class _Plan:
                 f"({column} IS NULL OR typeof({column}) = 'text' AND {column} >= '0001'"
                 f" AND strftime('%Y-%m-%dT%H:%M:%fZ', {column}) = {column})"
             )
+        if kind is Kind.BYTES:
+            return "FALSE"  # of our own exports only: read cell by cell
         if kind is Kind.OBJECT:
             return f"({column} IS NULL OR typeof({column}) = 'text')"
         return f"({column} IS NULL OR typeof({column}) = 'text' AND instr({column}, char(0)) = 0)"

@@ -63,9 +63,10 @@ def _ahead(frames: Iterator[Frame], child: subprocess.Popen[bytes]) -> Iterator[
     def put(item: Frame | Exception | None) -> None:
         while not over.is_set():
             try:
-                return waiting.put(item, timeout=0.5)
+                waiting.put(item, timeout=0.5)
             except Full:
                 continue
+            return
 
     def receive() -> None:
         try:
