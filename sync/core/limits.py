@@ -11,4 +11,4 @@ MAX_INTEGER: Final = 2**53 - 1  # beyond it, JSON readers disagree about the num
 DEFAULT_PAGE: Final = 1_000  # records in a page of the feed
 MAX_PAGE: Final = 10_000
 MAX_PAGE_BYTES: Final = 8 * 1024 * 1024  # a page ends early once it holds this much
-MAX_MERGED_TEXT: Final = 4 * 1024 * 1024  # characters; a longer text is not merged but kept as a conflict
+MAX_MERGED_TEXT: Final = 2 * 1024 * 1024  # characters; a longer text is not merged but kept as a conflict

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from sync.models import Origin
-from sync.problems import CursorExpired
+from sync.problems import CursorExpired, PushTooLarge
 from sync.push.merging import merge_changes
 from sync.push.receiving import Received, receive
 from sync.push.storing import Stored, store
@@ -28,10 +30,16 @@ def accept(caller: Caller, space_id: UUID, validated: Validated, origin: Origin)
     the commit that took it away.
     """
     author = Author(caller.person_id, caller.device_id)
-    with change_set(space_id, author=author, origin=origin) as changes:
-        open_space(caller, space_id, Act.WRITE)
-        _check_life(changes, validated)
-        return store(changes, merge_changes(changes, validated))
+    try:
+        with change_set(space_id, author=author, origin=origin) as changes:
+            open_space(caller, space_id, Act.WRITE)
+            _check_life(changes, validated)
+            return store(changes, merge_changes(changes, validated))
+    except psycopg.errors.ProgramLimitExceeded:
+        raise PushTooLarge(
+            "The values are too large to be kept together with what they replace. Nothing was applied."
+            " Cut the text into several segments."
+        ) from None
 
 
 def edit(caller: Caller, space_id: UUID, changes: list[Any], origin: Origin) -> Stored:
