@@ -489,7 +489,7 @@ def _is_encodable(text: str) -> bool:
 
 def _limit(request: HttpRequest, *, default: int | None) -> int | None:
     text = request.GET.get("limit")
-    return default if text is None else min(_whole_number(text, "limit", least=1, most=10**9), MAX_PAGE)
+    return default if text is None else min(_whole_number(text, "limit", least=1, most=10**18), MAX_PAGE)
 
 
 def _whole_number(text: str, name: str, *, least: int, most: int) -> int:
