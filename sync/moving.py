@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sync.core.records import key_of
 from sync.models import Origin
-from sync.problems import AlreadyThere, ChangeRejected, NoSuchThought
+from sync.problems import AlreadyThere, ChangeRejected, NoSuchThought, StillInConflict
 from sync.push.merging import Outcome, merge_changes
 from sync.push.receiving import Received
 from sync.push.storing import store
@@ -27,6 +27,9 @@ from workspaces.access import Caller, OpenSpace, open_space
 from workspaces.ids import uuid7
 from workspaces.roles import Act
 
+_OPEN_CONFLICTS: Final = """
+    SELECT id::text FROM sync_conflicts
+    WHERE space_id = %b AND record_key = ANY(%b) AND state = 'open' ORDER BY id LIMIT 100"""
 _ARRIVALS: Final = """
     INSERT INTO sync_arrival (space_id, key, version, from_space_id, from_version)
     SELECT %b, key, %b, %b, %b FROM unnest(%b::bytea[]) AS u(key)"""
@@ -49,7 +52,8 @@ class Moved:
 def move(caller: Caller, source_id: UUID, target_id: UUID, thoughts: Sequence[str]) -> Moved:
     """Move thoughts between two spaces in which the caller may write.
 
-    Raises `NoSuchThought`, `AlreadyThere`, `SpaceBusy`, or what `open_space` raises; then nothing is moved.
+    Raises `NoSuchThought`, `AlreadyThere`, `StillInConflict`, `SpaceBusy`, or what `open_space`
+    raises; then nothing is moved.
     """
     author = Author(caller.person_id, caller.device_id)
     with ExitStack() as held:
@@ -62,6 +66,7 @@ def move(caller: Caller, source_id: UUID, target_id: UUID, thoughts: Sequence[st
         opened = [open_space(caller, space, Act.WRITE) for space in (source_id, target_id)]
         roots, below, left = _what_moves(source, thoughts)
         moving = [*roots, *below]
+        _refuse_undecided(source, [*moving, *left])
         _refuse_taken(target, moving)
         _make(target, [*_missing_tags(source, target, below), *moving])
         _delete(source, roots)
@@ -106,6 +111,16 @@ def _missing_tags(source: ChangeSet, target: ChangeSet, below: Iterable[Node]) -
     missing = [ref for ref in wanted if (tag := there.get(ref[1])) is None or not tag.live]
     here.load(missing)
     return [tag for ref in missing if (tag := here.get(ref[1])) is not None]
+
+
+def _refuse_undecided(source: ChangeSet, nodes: Iterable[Node]) -> None:
+    """A conflict cannot move: its sides are versions of this space."""
+    keys = [node.key for node in nodes]
+    if found := [id_ for (id_,) in source.cursor.execute(_OPEN_CONFLICTS, (source.space_id, keys))]:
+        raise StillInConflict(
+            "There are open conflicts about what would move. Resolve them, then move it.",
+            extra={"conflicts": found},
+        )
 
 
 def _refuse_taken(target: ChangeSet, moving: Iterable[Node]) -> None:

@@ -75,6 +75,14 @@ class AlreadyThere(Problem):
     title = "The other space has records with these ids"
 
 
+class StillInConflict(Problem):
+    """`conflicts` lists up to 100 ids."""
+
+    type = "still-in-conflict"
+    status = 409
+    title = "Somebody must decide a conflict first"
+
+
 class ChangeRejected(Problem):
     """A change that a page or an endpoint wanted to make, rejected as it would be in a push."""
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from sync import digest, history, moving
 from sync.models import SpaceHead
-from sync.problems import AlreadyThere, NoSuchThought
+from sync.problems import AlreadyThere, NoSuchThought, StillInConflict
 from tests.people import People
 from tests.sync.devices import Device, change
 from workspaces import actions
@@ -106,6 +106,16 @@ def test_nothing_moves_where_something_is_wrong(people: People, other: Space) ->
         moving.move(people.ben.caller, people.space.pk, other.pk, ["stays"])
     assert SpaceHead.objects.get(space=people.space).head == 2
     assert SpaceHead.objects.get(space=other).head == 1
+
+
+def test_what_is_in_conflict_does_not_move(people: People, other: Space) -> None:
+    here = filled(people)
+    [result] = here.push(change("thoughts", "t", 1, set={"title": "three"}))
+    with pytest.raises(StillInConflict) as undecided:
+        moving.move(people.eva.caller, people.space.pk, other.pk, ["t"])
+    assert undecided.value.extra == {"conflicts": [result["conflict"]]}
+    here.push(change("conflicts", result["conflict"], set={"take": "server"}))
+    assert moving.move(people.eva.caller, people.space.pk, other.pk, ["t"]).counts["thoughts"] == 1
 
 
 def test_neither_audit_trail_names_the_other_space(people: People) -> None:

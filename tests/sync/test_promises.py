@@ -289,7 +289,8 @@ def test_no_value_breaks_a_field(laptop: Script, type_: str) -> None:
 
     odd: list[Any] = [
         0, -1, 1.5, 1e308, 10**40, True, None, "", "x" * 10_000, "\0", "\ud800", "2025",
-        "0000-00-00T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", [], [[]], {}, {"a": {"\0": 1}}, {"": ""},
+        "0000-00-00T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00",
+        [], [[]], {}, {"a": {"\0": 1}}, {"": ""},
     ]  # fmt: skip
     for field in RECORD_TYPES[type_].fields:
         changes = [change(type_, f"o/{n}", set={field.name: value}) for n, value in enumerate(odd)]
@@ -357,7 +358,8 @@ def test_fetch_brings_tombstones_too_and_nothing_that_is_unknown(laptop: Script)
         "/record?type=thoughts&id=%00", "/record?type=thoughts&id=%ff", "/record?type=&id=", "/record",
         "/history?type=thoughts&id=%00", "/history?type=thoughts&id=t&cursor=-1",
         "/history?type=thoughts&id=t&limit=x", "/conflicts?cursor=x", "/conflicts?cursor=%00",
-        "/conflicts?state=%00", "/digest?sector=99999999999999999999", "/digest?updated_after=%00", "/changes?cursor=%00", "/changes?cursor=%ff%ff", "/changes?include=%00",
+        "/conflicts?state=%00", "/digest?sector=99999999999999999999",
+        "/digest?updated_after=%00", "/changes?cursor=%00", "/changes?cursor=%ff%ff", "/changes?include=%00",
     ],
 )  # fmt: skip
 def test_odd_addresses_are_answered_in_kind(laptop: Script, path: str) -> None:
