@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz fuzz-api check format bench schema reference requirements clean
+.PHONY: help run setup test fuzz fuzz-api check format hostile bench schema reference requirements clean
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: $(VENV)/.development ## Style, types, architecture, database migrations, 
 format: $(VENV)/.development ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hostile: $(VENV)/.development ## Read 10,000 files made to do harm, as the sandbox reads them
+	$(BIN)/python -m tests.migration.hostile $(ARGS)
 
 bench: $(VENV)/.development ## Measure push, pull and migration against the raw limit of the database
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -120,8 +120,7 @@ def cell_of(raw: msgspec.Raw) -> Cell:
         return _text(text) if text[:1] != b'"' else _decoded(json.loads(text))
     if text == b"null":
         return None
-    number: int | float = json.loads(text)
-    return number if isinstance(number, float) or abs(number) < 2**63 else float(number)
+    return _number(text.decode())
 
 
 def tag_id_of(name: str, taken: Mapping[str, str]) -> str:
@@ -134,6 +133,13 @@ def tag_id_of(name: str, taken: Mapping[str, str]) -> str:
         return f"tag_{slug}"
     mark = sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
     return f"tag_{slug}_{mark}" if slug else f"tag_{mark}"
+
+
+def _number(text: str) -> int | float:
+    """A number of any length: one that SQLite holds as an integer, else the nearest double."""
+    if len(text) < 20 and text.lstrip("-").isdigit() and abs(int(text)) < 2**63:
+        return int(text)
+    return float(text)
 
 
 class _Row:
@@ -227,4 +233,4 @@ def _decoded(text: str) -> str | RawText:
 
 def plain(raw: msgspec.Raw) -> Any:
     """The value of a small piece of JSON."""
-    return json.loads(spelled(raw))
+    return json.loads(spelled(raw), parse_int=_number)

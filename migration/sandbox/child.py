@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
+from typing import Any
 
 import apsw
 import msgspec
 import orjson
 
 from migration.cells import Cell, described
-from migration.dialects import NotLogoMesh, recognise
+from migration.dialects import NotLogoMesh, Schema, Table, recognise
 from migration.mapping import COUNTED, SetAside, Source
 from migration.sandbox.documents import NAME as DOCUMENT
 from migration.sandbox.documents import Document, convert, looks_like_json, read_document
@@ -37,8 +38,8 @@ from migration.sandbox.frames import (
     Request,
     write_frame,
 )
-from migration.sandbox.limits import confine
-from migration.sandbox.opening import open_file, read_schema
+from migration.sandbox.limits import LONGEST_CELL, confine
+from migration.sandbox.opening import open_file, quoted, read_schema
 from migration.sandbox.rows import Odd, Reader
 from sync.core.records import Record, canonical, key_of
 from sync.packing import pack
@@ -62,7 +63,7 @@ def main() -> None:
             write_frame(out, frame)
     except NotLogoMesh as refusal:
         write_frame(out, Refused(refusal.kind, refusal.found, refusal.advice))
-    except (apsw.Error, MemoryError) as error:
+    except (apsw.Error, MemoryError, UnicodeDecodeError) as error:
         write_frame(out, _damaged(error))
     write_frame(out, Finished())
     out.flush()
@@ -75,11 +76,7 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     db.execute("PRAGMA ignore_check_constraints = ON")
     schema = read_schema(db)
     recognised = recognise(schema)
-    damage = [
-        str(message)
-        for (message,) in db.execute("PRAGMA quick_check(20)")
-        if message != "ok" and not str(message).startswith(_HARMLESS)
-    ]
+    damage = _damage(db, schema)
     reader = Reader(db, schema, recognised.dialect)
     replaced = 0
     with (scratch / _PLACES).open("wb") as file:
@@ -97,6 +94,23 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     if not damage:
         _recall_places(reader, scratch)
         yield from _chunks(reader, request, lambda type_, id_, record: b"")
+
+
+def _damage(db: apsw.Connection, schema: Schema) -> list[str]:
+    """What SQLite finds wrong with the file, without what can only be found by executing it."""
+    try:
+        found = db.execute("PRAGMA main.quick_check(20)").fetchall()
+    except (apsw.AuthError, apsw.TooBigError):  # a virtual table, or an expression that computes something
+        found = [row for table in schema.tables.values() for row in _checked(db, table)]
+    messages = [str(message) for (message,) in found if message != "ok"]
+    return [message for message in messages if not message.startswith(_HARMLESS)][:20]
+
+
+def _checked(db: apsw.Connection, table: Table) -> list[tuple[Any, ...]]:
+    try:
+        return db.execute(f"PRAGMA main.quick_check({quoted(table.name)})").fetchall()
+    except (apsw.AuthError, apsw.TooBigError):
+        return []  # its rows are read all the same, and what cannot be read is told then
 
 
 def _converted(path: Path, scratch: Path) -> Document:
@@ -245,9 +259,11 @@ def _damaged(error: Exception) -> Refused:
     if isinstance(error, apsw.TooBigError | apsw.NoMemError | MemoryError):
         return Refused(
             "too-big",
-            "A single value or row of this file is larger than 64 MB.",
+            f"A single value or row of this file is larger than {LONGEST_CELL // 1024**2} MB.",
             "LogoMesh writes none of that size; if the value matters, take it out of the file and keep it.",
         )
+    if isinstance(error, UnicodeDecodeError):
+        error = ValueError("a name in its schema is no text")
     return Refused(
         "damaged",
         f"The file is damaged: SQLite cannot read all of it ({error}).",

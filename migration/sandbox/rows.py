@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +18,15 @@ import apsw
 from migration.cells import Cell, RawText, plain_object, read_id
 from migration.dialects import LEDGERS, Dialect, Schema
 from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources, unknown_source
+from migration.sandbox.limits import LARGEST_CONVERTED
 from migration.sandbox.opening import quoted
 from sync.core.limits import MAX_ID_CHARACTERS, MAX_INTEGER
 from sync.core.records import Record, compose_id
 from sync.core.schema import Kind
 
 _CODECS = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+_MOST_CELLS = 900
+"""SQLite gives at most 2,000 columns in a result; each cell takes two."""
 _AFFINITY_TEXT = ("CHAR", "CLOB", "TEXT")
 
 
@@ -60,7 +63,11 @@ class Reader:
     # What a row must know of the others (mapping.World)
 
     def lives(self, type_: str, id_: str) -> bool:
-        return type_ in self.sources and bool(self._value(f"SELECT {self._lives(type_, '?1')}", (id_,)))
+        return (
+            bool(self._value(f"SELECT {self._lives(type_, '?1')}", (id_,)))
+            if type_ in self.sources
+            else False
+        )
 
     def is_first(self, source: Source, id_: str, position: int) -> bool:
         if self._is_unique(source):
@@ -78,6 +85,8 @@ class Reader:
 
     def _lives(self, type_: str, id_: str) -> str:
         """SQL: whether there is a record of this id that is taken itself."""
+        if type_ not in self.sources:
+            return "FALSE"
         source = self.sources[type_]
         if not self._is_unique(source):
             return f"EXISTS (SELECT 1 FROM temp.{self._firsts(source)} WHERE id = {id_} AND lives)"
@@ -184,19 +193,21 @@ class Reader:
         )
         position = _position(source)
         tie = f"{order} IS lag({order}) OVER own AND {created} IS lag({created}) OVER own"
-        ordered = self.db.execute(
-            f"SELECT {thought}, {order}, {created}, {position}, ({tie}) FROM {_table(source)}"
-            f" WHERE typeof({thought}) = 'text'"
+        number = f"CASE WHEN typeof({order}) IN ('integer', 'real') THEN {order} END"
+        ordered = self.db.execute(  # text as bytes: it may be no UTF-8
+            f"SELECT CAST({thought} AS BLOB), {number},"
+            f" CASE typeof({created}) WHEN 'text' THEN CAST({created} AS BLOB) END, {position}, ({tie})"
+            f" FROM {_table(source)} WHERE typeof({thought}) = 'text'"
             f" WINDOW own AS (PARTITION BY {thought} ORDER BY {order}, {created}, {position})"
         )
-        siblings: list[tuple[Any, Any, int]] = []
+        siblings: list[tuple[int | float | None, str, int]] = []
         tied, current = False, None
         for thought_id, sort_order, created_at, place, is_tie in ordered:
             if thought_id != current:
                 if tied:
                     yield from _places(siblings)
                 siblings, tied, current = [], False, thought_id
-            siblings.append((sort_order, created_at, place))
+            siblings.append((sort_order, (created_at or b"").decode(self.codec, "replace"), place))
             tied = tied or bool(is_tie)
         if tied:
             yield from _places(siblings)
@@ -222,7 +233,7 @@ class Reader:
         self.noted = plan.noted
         if not self._is_unique(source):  # then every row wants a closer look
             for position, cells in self._cells(source, f"{_position(source)} > {after:d}"):
-                yield position, "", None, Odd(map_row(source, position, cells, self), cells)
+                yield position, "", None, self._mapped(source, position, cells)
             return
         for position, plain, id_, values in self._values(plan, after):
             record = plan.record(values) if plain else None
@@ -268,12 +279,19 @@ class Reader:
         return self._cells(source, f"{_position(source)} > {after:d}")
 
     def _odd(self, source: Source, position: int) -> Odd:
-        cells = self.cells(source, position)
+        return self._mapped(source, position, self.cells(source, position))
+
+    def _mapped(self, source: Source, position: int, cells: dict[str, Cell]) -> Odd:
+        if sum(map(_converted_bytes, cells.values())) > LARGEST_CONVERTED:
+            return Odd(SetAside("row-too-large"), cells)
         return Odd(map_row(source, position, cells, self), cells)
 
     def _cells(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
         """Rows as they are: every cell in its storage class, text as bytes decoded by us."""
         names = source.columns
+        if len(names) > _MOST_CELLS:
+            yield from self._wide_cells(source, where)
+            return
         exact = ", ".join(
             f"typeof(t.{quoted(name)}), CASE typeof(t.{quoted(name)})"
             f" WHEN 'text' THEN CAST(t.{quoted(name)} AS BLOB) ELSE t.{quoted(name)} END"
@@ -289,6 +307,20 @@ class Reader:
                     for n, name in enumerate(names)
                 },
             )
+
+    def _wide_cells(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
+        """The same for a table with more columns than one result can have."""
+        position, columns = _position(source), source.table.stored
+        parts = [
+            replace(source, table=replace(source.table, columns=columns[start : start + _MOST_CELLS]))
+            for start in range(0, len(columns), _MOST_CELLS)
+        ]
+        query = f"SELECT {position} FROM {_table(source)} AS t WHERE {where} ORDER BY {position}"
+        for (place,) in self.db.execute(query):
+            cells: dict[str, Cell] = {}
+            for part in parts:
+                cells |= self.cells(part, int(str(place)))
+            yield int(str(place)), cells
 
     def _decoded(self, data: bytes) -> str | RawText:
         try:
@@ -380,19 +412,24 @@ class _Plan:
         return record
 
 
-def _places(siblings: list[tuple[Any, Any, int]]) -> Iterator[tuple[int, int | float]]:
+def _places(siblings: list[tuple[int | float | None, str, int]]) -> Iterator[tuple[int, int | float]]:
     """The smallest change of `sort_order` that makes (sort_order, created_at) order all siblings."""
     last_order: float | int | None = None
     last_created = ""
-    for sort_order, created_at, position in siblings:
-        order = sort_order if isinstance(sort_order, int | float) else 0
-        created = created_at if isinstance(created_at, str) else ""
+    for sort_order, created, position in siblings:
+        order = sort_order or 0
         new = order
         if last_order is not None and order <= last_order:
             new = last_order if created > last_created else last_order + 1
         if new != sort_order:
             yield position, new
         last_order, last_created = new, created
+
+
+def _converted_bytes(cell: Cell) -> int:
+    if isinstance(cell, RawText):
+        return len(cell.data)
+    return len(cell) if isinstance(cell, bytes) or (isinstance(cell, str) and "\0" in cell) else 0
 
 
 def _is_id(column: str) -> str:

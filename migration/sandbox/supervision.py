@@ -112,6 +112,8 @@ def _why(status: int, complaints: BinaryIO) -> str:
         return "Reading this file took more processor time than a file of its size may take."
     if status == -signal.SIGXFSZ:
         return "Reading this file needed more temporary space than a file of its size may take."
+    if status in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):  # libraries that are refused memory
+        return "Reading this file took more memory than a file may take."
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()
     reason = lines[-1][:200] if lines else f"it ended with status {status}"

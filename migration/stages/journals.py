@@ -61,7 +61,7 @@ def read_wal(wal: Path, database: Path) -> Pages | None:
         sums = _checksum(header[:24], (0, 0), order)
         if sums != (sum1, sum2):
             raise _stranger("The write-ahead log is damaged: its header does not add up.")
-        if _page_size(start) != page_size:
+        if _page_size(start) != page_size or not _is_page_size(page_size):
             raise _stranger("The write-ahead log has another page size than the file.")
         if start[18:20] != b"\x02\x02":
             raise _stranger("The file does not use a write-ahead log.")
@@ -108,7 +108,7 @@ def read_journal(journal: Path, database: Path) -> Pages | None:
                 break
             if place == 0:
                 size, page_size = pages, in_header
-                if page_size != _page_size(start):
+                if page_size != _page_size(start) or not _is_page_size(page_size):
                     raise _stranger("The rollback journal has another page size than the file.")
             place += max(sector, 512)
             if count == 0xFFFFFFFF:
@@ -166,6 +166,10 @@ def _require_same_life(wal: Path, place: int, start: bytes) -> None:
 def _page_size(start: bytes) -> int:
     size = int.from_bytes(start[16:18])
     return 65536 if size == 1 else size
+
+
+def _is_page_size(size: int) -> bool:
+    return 512 <= size <= 65536 and size & (size - 1) == 0
 
 
 def _checksum(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
