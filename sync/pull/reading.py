@@ -91,7 +91,8 @@ def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = Fa
 
     `head` was read before: all up to it is complete once the feed is exhausted.
     """
-    if (cursor.version, cursor.key, cursor.filters) == (head, END, b""):
+    wish = Wish.unpacked(cursor.filters)
+    if (cursor.version, cursor.key) == (head, END) and wish == wish.whole():
         yield Step([], cursor, head, more=False)  # nothing new, as most pulls find
         return
     size = _STEPS[0]

@@ -85,9 +85,11 @@ class AuditTrail(ManagedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return super().changelist_view(request, (extra_context or {}) | {"query": request.GET.urlencode()})
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        kwargs["extra_context"] = (kwargs.get("extra_context") or {}) | {"show_history": False}
-        return super().changeform_view(request, *args, **kwargs)
+    def changeform_view(
+        self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        shown = (extra_context or {}) | {"show_history": False}
+        return super().changeform_view(request, object_id, form_url, shown)
 
     def get_urls(self) -> list[URLPattern]:
         export = self.admin_site.admin_view(self.export)
