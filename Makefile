@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz fuzz-api check format hostile bench schema reference requirements clean
+.PHONY: help run setup test fuzz fuzz-api mutants check format hostile bench schema reference requirements clean
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

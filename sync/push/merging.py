@@ -149,7 +149,7 @@ class _Merging:
 
     def take(self, change: Change, number: int) -> Result | Rejected:
         """Merge one change. What it comes to is kept in the tree."""
-        if (before := self._sent_before(change)) is not None:
+        if (before := self._sent_before(change, number)) is not None:
             return before
         try:
             if change.type == CONFLICTS:
@@ -163,7 +163,7 @@ class _Merging:
         self._taken[change.change_id] = result
         return result
 
-    def _sent_before(self, change: Change) -> Result | Rejected | None:
+    def _sent_before(self, change: Change, number: int) -> Result | Rejected | None:
         if (earlier := self._taken.get(change.change_id)) is not None:
             known = (earlier.change.body_hash, earlier.version, earlier.conflict)
         elif (receipt := self._receipts.get(change.change_id)) is not None:
@@ -178,7 +178,7 @@ class _Merging:
                 "Another change was sent under this change_id. Give each change an id of its own.",
                 "/change_id",
             )
-            return Rejected(str(change.change_id), error_of(error, 0))
+            return Rejected(str(change.change_id), error_of(error, number))
         return Result(change, "duplicate", version, self.tree.get(change.key), conflict)
 
     # Edits
@@ -200,8 +200,7 @@ class _Merging:
         version_before = node.stored.version
         patch = _whole_patch(change, node)
         merged = merge(node.type, node.stored, patch, change.base, self._bases_for(change, node, patch))
-        moved = [name for name in node.type.parents if name in merged.changed]
-        found = self._revive_parents(node.type.name, merged.record, moved) or revived
+        found = self._revive_parents(node.type.name, merged.record, _moved(node, merged)) or revived
         self._apply(node, merged)
         if merged.conflict:
             server_version = max(changed_at(node.stored, path) for path in merged.conflict)
@@ -245,6 +244,11 @@ class _Merging:
 
     def _edit_deleted(self, change: Change, node: Node) -> Result:
         """The client had not seen the deletion: all of it comes back, and a conflict says so."""
+        patch = _whole_patch(change, node)
+        merged = merge(node.type, node.stored, patch, change.base, self._bases_for(change, node, patch))
+        self._buried_parents(
+            node.type.name, merged.record, _moved(node, merged)
+        )  # before anything comes back
         revived = self._revive(node)
         return self._edit_live(change, node, revived)
 
@@ -334,22 +338,23 @@ class _Merging:
         self, type_: str, record: dict[str, Any], fields: Iterable[str]
     ) -> FoundConflict | None:
         """Check that the parents in these fields are there; one that others deleted comes back."""
-        missing: list[Node] = []
-        for name in fields:
-            key = parent_key(type_, name, record)
-            parent = None if key is None else self.tree.get(key)
-            if parent is None or (
-                not parent.live
-                and (parent.stored.version <= self.seen or parent.stored.version == self.version)
-            ):
-                raise _missing_parent(name, record[name])
-            if not parent.live:
-                missing.append(parent)
         found = None
-        for parent in missing:
+        for parent in self._buried_parents(type_, record, fields):
             if not parent.live:  # another parent may have brought it back
                 found = self._revive(parent)
         return found
+
+    def _buried_parents(self, type_: str, record: dict[str, Any], fields: Iterable[str]) -> list[Node]:
+        """The parents in these fields that others deleted. Raises `Refused` where one is missing."""
+        buried: list[Node] = []
+        for name in fields:
+            key = parent_key(type_, name, record)
+            parent = None if key is None else self.tree.get(key)
+            if parent is None or (not parent.live and self._knows_deletion(parent)):
+                raise _missing_parent(name, record[name])
+            if not parent.live:
+                buried.append(parent)
+        return buried
 
     def _knows_deletion(self, node: Node) -> bool:
         """Whether the device had pulled this tombstone, or made it in this very push."""
@@ -380,13 +385,27 @@ class _Merging:
             if node.live:
                 self._bury(node, [child for child in self.tree.below(node) if child.live])
         elif patch:
-            if not node.live:
-                self._revive(node)
-            self._apply(node, merge(node.type, node.stored, patch, node.stored.version, {}))
+            self._decide(node, patch)
         conflict.state = "resolved"
         conflict.resolution = change.patch
         self.resolved.append(conflict)
         return Result(change, "applied", self.version)
+
+    def _decide(self, node: Node, patch: Patch) -> None:
+        """Put what somebody decided into the record of a conflict."""
+        if any(
+            patch.get(name, node.stored.record[name]) != node.stored.record[name] for name in _fixed(node)
+        ):
+            raise _invalid_decision("A field of which the id is made cannot change.")
+        merged = merge(node.type, node.stored, patch, node.stored.version, {})
+        moved = _moved(node, merged)
+        if moved:
+            self.tree.load_outlines(parents_of(node.type, merged.record))
+            self._buried_parents(node.type.name, merged.record, moved)
+        if not node.live:
+            self._revive(node)
+        self._revive_parents(node.type.name, merged.record, moved)
+        self._apply(node, merged)
 
     def _load_conflicts(self, keys: list[bytes]) -> None:
         if not keys:
@@ -506,6 +525,15 @@ def _parent_fields(type_: str, record: dict[str, Any]) -> list[str]:
     if type_ == "embeddings":
         return ["owner_id"]
     return list(RECORD_TYPES[type_].parents)
+
+
+def _moved(node: Node, merged: Merged) -> list[str]:
+    """The fields that name another parent than before."""
+    return [name for name in node.type.parents if name in merged.changed]
+
+
+def _fixed(node: Node) -> tuple[str, ...]:
+    return () if node.type.own_id else node.type.identity
 
 
 def _whole_patch(change: Change, node: Node) -> dict[str, Any]:

@@ -161,6 +161,8 @@ def test_a_change_sent_twice_counts_once(laptop: Device, space: Space) -> None:
     [again] = laptop.push(first)
     assert (again["status"], again["version"], again["record"]["title"]) == ("duplicate", 1, "T2")
     assert statuses(laptop.push({**first, "set": {"title": "other"}})) == ["change-id-reused"]
+    reused = laptop.push(first, {**first, "set": {"title": "other"}})[1]
+    assert reused["error"]["pointer"] == "/changes/1/change_id"
     assert statuses(laptop.push(first, first)) == ["duplicate", "duplicate"]
     assert SpaceHead.objects.get(space=space).head == 2
 
@@ -274,6 +276,42 @@ def test_what_an_earlier_deletion_took_stays_deleted_in_a_revival(laptop: Device
     laptop.pull()
     assert {("thoughts", "t"), ("tags", "g")} <= set(laptop.records)
     assert ("thought_tags", "t/g") not in laptop.records
+
+
+def test_a_rejected_edit_brings_nothing_back(laptop: Device, desk: Device) -> None:
+    thought_with_all(laptop)
+    laptop.push(change("thoughts", "t", 1, delete=True))
+    assert statuses(desk.push(change("segments", "s", 1, set={"thought_id": "nowhere"}))) == [
+        "missing-parent"
+    ]
+    laptop.pull()
+    assert set(laptop.records) == {("tags", "g")}
+
+
+def test_a_decision_moves_nothing_to_where_nothing_is(laptop: Device, desk: Device) -> None:
+    thought_with_all(laptop)
+    laptop.push(change("segments", "s", 1, set={"title": "Laptop"}))
+    [result] = desk.push(change("segments", "s", 1, set={"title": "Desk"}))
+    astray = laptop.push(change("conflicts", result["conflict"], 3, set={"set": {"thought_id": "nowhere"}}))
+    assert statuses(astray) == ["missing-parent"]
+    laptop.push(change("thoughts", "t2", set={}))
+    moved = laptop.push(change("conflicts", result["conflict"], 3, set={"set": {"thought_id": "t2"}}))
+    assert statuses(moved) == ["applied"]
+    laptop.pull()
+    assert laptop.records["segments", "s"]["thought_id"] == "t2"
+
+
+def test_a_decision_leaves_an_id_what_it_says(laptop: Device, desk: Device) -> None:
+    thought_with_all(laptop)
+    laptop.push(
+        change("segments", "s2", set={"thought_id": "t"}),
+        change("segment_neighbors", "s/s2/r", set={"strength": 1}),
+    )
+    [result] = desk.push(change("segment_neighbors", "s/s2/r", set={"strength": 2}))
+    decision = {"set": {"relationship_type": "other"}}
+    assert statuses(laptop.push(change("conflicts", result["conflict"], 3, set=decision))) == [
+        "invalid-resolution"
+    ]
 
 
 def test_an_id_may_be_used_again_by_who_saw_the_deletion(laptop: Device, desk: Device) -> None:
