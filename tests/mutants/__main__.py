@@ -1,4 +1,4 @@
-"""`python -m tests.mutants [word …]`: plant each bug (whose name has the words), run its tests, print who was caught."""
+"""`python -m tests.mutants [word …]`: plant each bug (whose name has the words) and see who catches it."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def plant(mutation: Mutation, tree: Path) -> None:
     text = file.read_text()
     if text.count(mutation.old) != 1:
         raise ValueError(
-            f"{mutation.name}: its text stands {text.count(mutation.old)} times in {mutation.file}. Choose another"
-            " one in tests/mutants/mutations.py that plants the same bug."
+            f"{mutation.name}: its text stands {text.count(mutation.old)} times in {mutation.file}."
+            " Choose another one in tests/mutants/mutations.py that plants the same bug."
         )
     file.write_text(text.replace(mutation.old, mutation.new))
 

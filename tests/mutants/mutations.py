@@ -13,6 +13,7 @@ PUSHING = "tests/sync/push/test_pushing.py"
 TOGETHER = "tests/sync/push/test_together.py"
 STRIKES = "tests/fuzz/test_strikes.py"
 API = "tests/sync/test_api.py"
+FEED = "tests/sync/pull/test_feed.py"
 SCOPES = "tests/sync/pull/test_scopes.py"
 CORE = "tests/sync/core"
 ROLES = "tests/test_role_matrix.py"
@@ -39,20 +40,10 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "acknowledge what was not committed", "sync/push/__init__.py",
-        "    with change_set(space_id, author=author, origin=origin) as changes:\n"
-        "        open_space(caller, space_id, Act.WRITE)\n"
-        "        _check_life(changes, validated)\n"
-        "        return store(changes, merge_changes(changes, validated))\n",
-        "    stored = None\n"
-        "    try:\n"
-        "        with change_set(space_id, author=author, origin=origin) as changes:\n"
-        "            open_space(caller, space_id, Act.WRITE)\n"
-        "            _check_life(changes, validated)\n"
-        "            stored = store(changes, merge_changes(changes, validated))\n"
-        "    except Exception:\n"
-        "        if stored is None:\n"
-        "            raise\n"
-        "    return stored\n",
+        "            return store(changes, merge_changes(changes, validated))\n    except",
+        "            stored = store(changes, merge_changes(changes, validated))\n        return stored\n"
+        "    except Exception:\n        if 'stored' not in locals():\n            raise\n        return stored\n"
+        "    except",
         (STRIKES,),
     ),
     Mutation(
@@ -67,8 +58,11 @@ MUTATIONS: Final = (
     ),
     # Who may
     Mutation(
-        "do not ask again for the right to write", "sync/push/__init__.py",
-        "        open_space(caller, space_id, Act.WRITE)\n", "", (TOGETHER,),
+        "do not ask again for the right to write",
+        "sync/push/__init__.py",
+        "open_space(caller, space_id, Act.WRITE)",
+        "_check_life(changes, validated)",
+        (TOGETHER,),
     ),
     Mutation(
         "let whoever knows of a space read it", "workspaces/access.py",
@@ -86,7 +80,7 @@ MUTATIONS: Final = (
     # Reading
     Mutation(
         "order the feed by id", "sync/pull/reading.py",
-        "c ORDER BY version, key LIMIT", "c ORDER BY key, version LIMIT", (API, TOGETHER),
+        "c ORDER BY version, key LIMIT", "c ORDER BY key, version LIMIT", (FEED,),
     ),
     Mutation(
         "give a cursor from a head read apart", "sync/pull/reading.py",
@@ -102,7 +96,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "trust any cursor", "sync/pull/cursors.py",
-        "if not body or not hmac.compare_digest(_sum(body), raw[:_SUM_BYTES]):", "if not body:", (API,),
+        "if not body or not hmac.compare_digest(_sum(body), raw[:_SUM_BYTES]):", "if not body:", (FEED,),
     ),
     Mutation(
         "overlook a restored server", "sync/pull/continuing.py",
@@ -121,7 +115,7 @@ MUTATIONS: Final = (
     Mutation(
         "count the deleted in the digest", "sync/digest.py",
         'AND NOT t.deleted AND {condition(table.type.name, scope)}"\n        " GROUP BY',
-        'AND {condition(table.type.name, scope)}"\n        " GROUP BY', (PUSHING,),
+        'AND {condition(table.type.name, scope)}"\n        " GROUP BY', (FEED,),
     ),
     Mutation(
         "hash without extra", "sync/core/records.py",
@@ -174,8 +168,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "ignore seen of a new child", "sync/push/merging.py",
-        "and (parent.stored.version <= self.seen or parent.stored.version == self.version)",
-        "and parent.stored.version == self.version", (PUSHING,),
+        "return node.stored.version <= self.seen or node.stored.version == self.version",
+        "return node.stored.version == self.version", (PUSHING,),
     ),
     Mutation(
         "count layout as content", "sync/core/merging.py",
