@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
+from sync.problems import PushTooLarge
 from workspaces.problems import Problem
 
 from . import counting, problems
@@ -176,7 +177,7 @@ class Intake:
             return BytesIO()
         limit = self._limits.for_path(scope["path"])
         if announced is not None and announced > limit:
-            raise _too_large(limit)
+            raise _too_large(scope["path"], limit)
         admitted = announced is not None and announced > self._limits.memory_bytes
         if admitted:
             await self._threads.run(lambda: self._admit(environ))
@@ -194,7 +195,7 @@ class Intake:
         try:
             while True:
                 if received > limit:
-                    raise _too_large(limit)
+                    raise _too_large(scope["path"], limit)
                 if received > self._limits.memory_bytes and not admitted:
                     await self._threads.run(lambda: self._admit(environ))
                     admitted = True
@@ -276,10 +277,9 @@ def _count(scope: Scope, status: int, started: float) -> None:
     counting.count("logomesh_request_seconds_total", time.monotonic() - started)
 
 
-def _too_large(limit: int) -> Problem:
-    return problems.BodyTooLarge(
-        f"The request's body is over {limit} bytes, the most that this address takes."
-    )
+def _too_large(path: str, limit: int) -> Problem:
+    kind = PushTooLarge if path.endswith("/changes") else problems.BodyTooLarge
+    return kind(f"The request's body is over {limit} bytes, the most that this address takes.")
 
 
 def _overloaded() -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from typing import Any
 
 import httpx
@@ -114,6 +115,18 @@ def test_a_large_record_goes_in_and_comes_out(server: Served) -> None:
             http, space, change("thoughts", "a", set={}), change("thoughts", "b", set={"title": text})
         )
         assert (several.status_code, several.json()["type"]) == (413, "/problems/push-too-large")
+
+
+def test_a_body_that_is_announced_too_large_is_not_waited_for(server: Served) -> None:
+    space = server.space("announced")
+    http = HTTPConnection("127.0.0.1", server.serving.port, timeout=20)
+    http.putrequest("POST", f"/api/v1/spaces/{space}/changes")
+    http.putheader("Authorization", f"Token {server.token}")
+    http.putheader("Content-Length", "300000000")
+    http.endheaders()
+    answer = http.getresponse()
+    assert (answer.status, json.loads(answer.read())["type"]) == (413, "/problems/push-too-large")
+    http.close()
 
 
 def test_headers_that_are_no_text(server: Served) -> None:
