@@ -134,6 +134,17 @@ def cancel(caller: Caller, id_: str | UUID) -> Import:
         return found
 
 
+def salvage(caller: Caller, id_: str | UUID) -> Import:
+    """Assess a damaged file again, and take of it every row that can still be read."""
+    with transaction.atomic():
+        found = _locked(caller, id_)
+        if found.state != State.FAILED or (found.problem or {}).get("type") != "damaged":
+            raise NotNow("Only an import that failed because its file is damaged can be salvaged.")
+        open_space(caller, found.space_id, Act.WRITE)
+        found.salvage, found.problem, found.finished_at = True, None, None
+        return _go_on(found, State.UPLOADED)
+
+
 def set_aside_page(found: Import, cursor: str = "", limit: int = _PAGE) -> tuple[list[bytes], str]:
     """Rows not taken, each as JSON, and the cursor of the next page ("" after the last)."""
     rows = SetAsideRow.objects.filter(imported_by=found).order_by("table", "position")

@@ -63,6 +63,8 @@ class Import(models.Model):
     strategy = models.CharField(max_length=7, default="full")
     filters = models.JSONField(default=dict)
     dry_run = models.BooleanField(default=False)
+    salvage = models.BooleanField(default=False)
+    """Whether to take what can still be read of a damaged file."""
 
     lease = models.UUIDField(null=True)
     """Who works on the job now. A worker that is killed loses it when it ends."""

@@ -24,7 +24,6 @@ import orjson
 from migration.cells import Cell, described
 from migration.dialects import NotLogoMesh, Schema, Table, recognise
 from migration.mapping import COUNTED, SetAside, Source
-from migration.sandbox.documents import NAME as DOCUMENT
 from migration.sandbox.documents import Document, convert, looks_like_json, read_document
 from migration.sandbox.frames import (
     Aside,
@@ -41,11 +40,13 @@ from migration.sandbox.frames import (
 from migration.sandbox.limits import LONGEST_CELL, confine
 from migration.sandbox.opening import open_file, quoted, read_schema
 from migration.sandbox.rows import Odd, Reader
+from migration.sandbox.salvaging import salvage
 from sync.core.records import Record, canonical, key_of
 from sync.packing import pack
 
 _PLACE = Struct("<qd")
 _PLACES = "places"
+CONVERTED = "converted.sqlite3"
 _HARMLESS = ("NULL value in ", "CHECK constraint failed", "TEXT value in ", "NUMERIC value in ")
 """What `quick_check` says of values that the file's own rules forbid: they are still rows."""
 
@@ -71,13 +72,25 @@ def main() -> None:
 
 def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     """Say what the file is, then survey it: chunks without records."""
+    (scratch / CONVERTED).unlink(missing_ok=True)
     document = _converted(path, scratch) if looks_like_json(path) else None
-    db = open_file(scratch / DOCUMENT if document else path)
+    db = open_file(_readable(path, scratch))
     db.execute("PRAGMA ignore_check_constraints = ON")
     schema = read_schema(db)
     recognised = recognise(schema)
     damage = _damage(db, schema)
     reader = Reader(db, schema, recognised.dialect)
+    if request.salvage and not document:
+        damage = damage or ["SQLite finds nothing wrong until it reads the rows"]
+    elif damage:
+        yield Found(
+            recognised.dialect.value, list(recognised.because), schema.encoding, {}, {}, {}, damage, 0
+        )
+        return
+    if request.salvage and not document:
+        salvage(reader, schema, scratch / CONVERTED)
+        db = open_file(scratch / CONVERTED)
+        reader = Reader(db, sound := read_schema(db), recognise(sound).dialect)
     replaced = 0
     with (scratch / _PLACES).open("wb") as file:
         for position, sort_order in reader.find_places():
@@ -91,15 +104,22 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
         schema.encoding, tables | unknown, unknown, document.unread if document else dict(schema.unread),
         damage, replaced,
     )  # fmt: skip
-    if not damage:
-        _recall_places(reader, scratch)
-        yield from _chunks(reader, request, lambda type_, id_, record: b"")
+    _recall_places(reader, scratch)
+    yield from _chunks(reader, request, lambda type_, id_, record: b"")
+
+
+def _readable(path: Path, scratch: Path) -> Path:
+    """The file itself, or what was made of a document or a damaged file when it was inspected."""
+    converted = scratch / CONVERTED
+    return converted if converted.exists() else path
 
 
 def _damage(db: apsw.Connection, schema: Schema) -> list[str]:
     """What SQLite finds wrong with the file, without what can only be found by executing it."""
     try:
         found = db.execute("PRAGMA main.quick_check(20)").fetchall()
+    except apsw.CorruptError as error:
+        return [str(error)]
     except (apsw.AuthError, apsw.TooBigError):  # a virtual table, or an expression that computes something
         found = [row for table in schema.tables.values() for row in _checked(db, table)]
     messages = [str(message) for (message,) in found if message != "ok"]
@@ -115,7 +135,7 @@ def _checked(db: apsw.Connection, table: Table) -> list[tuple[Any, ...]]:
 
 def _converted(path: Path, scratch: Path) -> Document:
     document = read_document(path)
-    convert(document, scratch / DOCUMENT)
+    convert(document, scratch / CONVERTED)
     return document
 
 
@@ -140,7 +160,7 @@ _ACTS: dict[str, Callable[[Path, Path, Request], Iterator[Frame]]] = {
 
 
 def _reader(path: Path, scratch: Path) -> Reader:
-    db = open_file(scratch / DOCUMENT if looks_like_json(path) else path)
+    db = open_file(_readable(path, scratch))
     schema = read_schema(db)
     reader = Reader(db, schema, recognise(schema).dialect)
     _recall_places(reader, scratch)

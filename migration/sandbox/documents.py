@@ -38,7 +38,6 @@ from migration.sealing import SEAL, whole_seal
 from sync.core.records import split_id
 from sync.core.schema import RECORD_TYPES
 
-NAME: Final = "document.sqlite3"
 LARGEST: Final = 64 * 1024**2
 """Bytes of a document: it is read as a whole."""
 _MOST_COLUMNS: Final = 500

@@ -25,6 +25,8 @@ class Request(msgspec.Struct, frozen=True):
     """…after this position."""
     positions: tuple[int, ...] = ()
     """For `rows`: which rows of the table to describe."""
+    salvage: bool = False
+    """For `inspect`: take what can still be read of a damaged file."""
     chunk_rows: int = 20_000
     chunk_bytes: int = 8 * 1024**2
 

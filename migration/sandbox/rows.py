@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from migration.cells import Cell, RawText, plain_object, read_id
-from migration.dialects import LEDGERS, Dialect, Schema
+from migration.dialects import LEDGERS, Dialect, Schema, Table
 from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources, unknown_source
 from migration.sandbox.limits import LARGEST_CONVERTED
 from migration.sandbox.opening import quoted
@@ -273,6 +273,10 @@ class Reader:
         for _, cells in self._cells(source, f"{_position(source)} = {position:d}"):
             return cells
         raise apsw.CorruptError(f"row {position} of {source.name} is not found again")
+
+    def as_it_is(self, table: Table) -> Source:
+        """A table of which only cells are asked for."""
+        return unknown_source(table, self.dialect)
 
     def rows_as_they_are(self, source: Source, after: int) -> Iterator[tuple[int, dict[str, Cell]]]:
         """(position, cells) of each row of an unknown table after a position."""

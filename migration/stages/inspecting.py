@@ -29,11 +29,12 @@ def inspect(job: Job) -> None:
     path = settle_journals(Path(imported.path))
     tally = _Tally()
     found: Found | None = None
-    with reading(Request(str(path), str(path.parent), "inspect")) as frames:
+    with reading(Request(str(path), str(path.parent), "inspect", salvage=imported.salvage)) as frames:
         for frame in frames:
             if isinstance(frame, Found):
                 found = frame
-                _refuse_damaged(found)
+                if not imported.salvage:
+                    _refuse_damaged(found)
             elif isinstance(frame, Chunk):
                 tally.add(frame)
                 rows = sum(found.tables.values()) if found else 0
@@ -55,7 +56,7 @@ def _refuse_damaged(found: Found) -> None:
             "damaged",
             f"The file is damaged in {len(found.damage)}{'+' if len(found.damage) >= 20 else ''} places,"
             f" first: {found.damage[0]}.",
-            "Use a backup, or recover the file with the command `sqlite3 FILE .recover`.",
+            "Use a backup. If there is none, have the import salvage every row that can still be read.",
         )
 
 
@@ -109,6 +110,7 @@ def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]
             {"table": table, "reason": reason, "id": id_, "rows": count}
             for (table, reason, id_), count in tally.missing.most_common(_MOST_MISSING)
         ],
+        "damage": found.damage,
         "unknown_tables": found.unknown,
         "not_executed": found.unread,
         "order_kept": found.replaced,

@@ -43,7 +43,9 @@ def _counted(imported: Import, counts: dict[str, Counts]) -> dict[str, Any]:
     assessment = imported.assessment or {}
     tables = {name: vars(counts.get(name, Counts())) for name in (assessment.get("tables") or counts)}
     listed = Deviation.objects.filter(imported_by=imported).count()
+    damage = assessment.get("damage")
     return {
+        **({"salvaged": damage} if damage else {}),
         "dialect": assessment.get("dialect"),
         "tables": tables,
         "unknown_tables": assessment.get("unknown_tables", {}),
