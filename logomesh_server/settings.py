@@ -131,6 +131,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "forget": {"task": "sync.forget", "schedule": 24 * 3600},
+    "wake orphaned imports": {"task": "migration.wake_orphans", "schedule": 10},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 

@@ -92,8 +92,8 @@ def wake_after_commit(id_: UUID) -> None:
     def wake() -> None:
         try:
             run_import.delay(str(id_))
-        except Exception:  # a lost alarm costs ten seconds: wake_orphans finds the job
-            log.warning("no worker could be woken", exc_info=True)
+        except Exception as error:  # a lost alarm costs ten seconds: wake_orphans finds the job
+            log.warning("no worker could be woken: %s", error)
 
     transaction.on_commit(wake, robust=True)
 

@@ -104,6 +104,9 @@ class ImportChunk(models.Model):
     version = models.BigIntegerField()
     rows = models.IntegerField()
 
+    def __str__(self) -> str:
+        return f"version {self.version}"
+
 
 class SetAsideRow(models.Model):
     """A row of the file that could not become a record, kept byte by byte."""
@@ -119,6 +122,9 @@ class SetAsideRow(models.Model):
     columns = models.BinaryField()
     """JSON: column -> {"type", "base64" or "value"}."""
 
+    def __str__(self) -> str:
+        return f"{self.table} {self.position}"
+
 
 class Deviation(models.Model):
     """A cell that is not in the record as the file had it; the original stands in the record's `extra`."""
@@ -130,3 +136,6 @@ class Deviation(models.Model):
     record_id = models.TextField()
     column = models.TextField()
     kind = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.position} {self.column}: {self.kind}"

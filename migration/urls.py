@@ -1,9 +1,17 @@
 """The addresses of migration."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import path
 
+from migration import api
 from migration.export.api import Export
 
-urlpatterns: list[URLPattern | URLResolver] = [
+urlpatterns = [
+    path("api/v1/imports", api.Imports.as_view(), name="imports"),
+    path("api/v1/imports/<str:id>", api.OneImport.as_view(), name="import"),
+    path("api/v1/imports/<str:id>/start", api.Start.as_view(), name="start_import"),
+    path("api/v1/imports/<str:id>/pause", api.Pause.as_view(), name="pause_import"),
+    path("api/v1/imports/<str:id>/resume", api.Resume.as_view(), name="resume_import"),
+    path("api/v1/imports/<str:id>/cancel", api.Cancel.as_view(), name="cancel_import"),
+    path("api/v1/imports/<str:id>/set-aside", api.SetAside.as_view(), name="set_aside"),
     path("api/v1/spaces/<str:space>/export", Export.as_view(), name="export"),
 ]

@@ -35,7 +35,8 @@ SCHEMAS: dict[str, str] = {
             context_data TEXT, relevance_score REAL DEFAULT 0.5, created_at {_NOW},
             PRIMARY KEY (segment_id, context_type), {_CHILD});
         CREATE TABLE segment_llm_history (history_id TEXT PRIMARY KEY, segment_id TEXT NOT NULL,
-            prompt TEXT NOT NULL, response TEXT, llm_executor TEXT, timestamp {_NOW}, metadata TEXT, {_CHILD});
+            prompt TEXT NOT NULL, response TEXT, llm_executor TEXT, timestamp {_NOW}, metadata TEXT,
+            {_CHILD});
         CREATE INDEX idx_segments_thought_id ON segments(thought_bubble_id);
         """,
     "S2": f"""
@@ -240,7 +241,21 @@ def _links(file: LogoMeshFile) -> None:
     )  # fmt: skip
 
 
-_WORDS = ["memory", "schema", "attention", "recall", "priming", "salience", "cue", "trace", "theory", "of", "mind", "spacing", "effect"]
+_WORDS = [
+    "memory",
+    "schema",
+    "attention",
+    "recall",
+    "priming",
+    "salience",
+    "cue",
+    "trace",
+    "theory",
+    "of",
+    "mind",
+    "spacing",
+    "effect",
+]
 
 
 def many(path: Path, segments: int = 1_000_000, seed: int = 1) -> Path:
@@ -282,8 +297,8 @@ def _many_rows(
     yield "segments", 12, (
         (f"segment_{n:08x}-0000-4000-8000-000000000000",
          f"thought_{n % thoughts:08x}-0000-4000-8000-000000000000", text(24), text(rng.randrange(300, 700)),
-         at(n), at(n + 5), 0, '{"Location":"Cambridge, MA","n":%d}' % n if n % 5 == 0 else None,
-         "text", "Fact", 0.5, "cluster_%d" % (n % 20))
+         at(n), at(n + 5), 0, f'{{"Location":"Cambridge, MA","n":{n}}}' if n % 5 == 0 else None,
+         "text", "Fact", 0.5, f"cluster_{n % 20}")
         for n in range(segments)
     )  # fmt: skip
     yield (
@@ -293,6 +308,7 @@ def _many_rows(
     )
     yield "segment_neighbors", 6, (
         (f"segment_{n:08x}-0000-4000-8000-000000000000",
-         f"segment_{rng.randrange(segments):08x}-0000-4000-8000-000000000000", "related", rng.random(), at(n), None)
+         f"segment_{rng.randrange(segments):08x}-0000-4000-8000-000000000000", "related", rng.random(),
+         at(n), None)
         for n in range(segments * 9 // 10)
     )  # fmt: skip

@@ -179,6 +179,14 @@ ROWS: Final[Mapping[str, list[Row]]] = {
     ],
     "api/v1/spaces/<space>/conflicts": [on("GET", in_space(Act.READ))],
     "api/v1/conflicts/<conflict>/resolve": [on("POST", in_space(Act.WRITE), {"take": "server"})],
+    # migration: an import is the editor's own, who alone knows of it
+    "api/v1/imports": [on("GET", signed_in()), on("POST", in_space(Act.WRITE), FILE)],
+    "api/v1/imports/<import>": [on("GET", only("editor"))],
+    "api/v1/imports/<import>/start": [on("POST", only("editor", fine=NOT_NOW), {})],
+    "api/v1/imports/<import>/pause": [on("POST", only("editor", fine=NOT_NOW))],
+    "api/v1/imports/<import>/resume": [on("POST", only("editor", fine=NOT_NOW))],
+    "api/v1/imports/<import>/cancel": [on("POST", only("editor"))],
+    "api/v1/imports/<import>/set-aside": [on("GET", only("editor"))],
 }
 
 # Django's admin makes many addresses, all behind one gate (`ManagersSite.admin_view`); what each shows to

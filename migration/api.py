@@ -1,0 +1,131 @@
+"""The API of imports. Views decode, call `migration.imports` and render."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+
+from migration import imports, shapes
+from migration.imports import Choices
+from migration.models import Import
+from workspaces.access import Caller
+from workspaces.api import PROBLEM
+from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body
+
+
+class Imports(Endpoint):
+    @extend_schema(
+        operation_id="imports", summary="Your imports, newest first", responses={200: shapes.Imports}
+    )
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return json_answer({"imports": [imports.described(each) for each in imports.imports_of(self.caller)]})
+
+    @extend_schema(
+        operation_id="create_import",
+        summary="Upload a LogoMesh file for a space; it is assessed at once",
+        request={"multipart/form-data": shapes.NewImport},
+        responses={201: shapes.Import, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 507: PROBLEM},
+    )
+    def post(self, request: HttpRequest) -> HttpResponse:
+        space = request.POST.get("space", "")
+        uploaded = {
+            name: file
+            for name, file in request.FILES.items()
+            if name in ("file", "wal", "journal") and isinstance(file, UploadedFile)
+        }
+        if unknown := request.FILES.keys() - uploaded.keys():
+            raise BadRequest(f"A part named {min(unknown)[:60]} is not expected; send file, wal, journal.")
+        name = (uploaded["file"].name if "file" in uploaded else "") or ""
+        parts = {role: file.chunks() for role, file in uploaded.items()}
+        return _answer(imports.create_import(self.caller, space, name, parts), 201)
+
+
+class OneImport(Endpoint):
+    @extend_schema(
+        operation_id="import",
+        summary="One import: its state, progress, assessment and report",
+        responses={200: shapes.Import, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        return _answer(imports.find_import(self.caller, id))
+
+
+class Start(Endpoint):
+    @extend_schema(
+        operation_id="start_import",
+        summary="Begin to copy an assessed file",
+        request=shapes.Choices,
+        responses={200: shapes.Import, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        imports.find_import(self.caller, id)
+        body = json_body(request) if request.body else {}
+        if unknown := body.keys() - {"strategy", "filters", "dry_run"}:
+            raise BadRequest(f"There is nothing to choose that is called {min(unknown)[:60]}.")
+        strategy = choice_in(body, "strategy", imports.STRATEGIES) if "strategy" in body else "full"
+        filters, dry_run = body.get("filters") or {}, body.get("dry_run", False)
+        if not isinstance(filters, dict):
+            raise BadRequest("filters must be an object.", pointer="/filters")
+        if not isinstance(dry_run, bool):
+            raise BadRequest("dry_run must be true or false.", pointer="/dry_run")
+        return _answer(imports.start(self.caller, id, Choices(strategy, filters, dry_run)))
+
+
+class _Act(Endpoint):
+    """Something that is done to an import and takes no body."""
+
+    act: Callable[[Caller, str], Import]
+
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        return _answer(type(self).act(self.caller, id))
+
+
+def _schema(name: str, summary: str) -> Callable[[type[_Act]], type[_Act]]:
+    answers = {200: shapes.Import, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM}
+    operation = extend_schema(operation_id=f"{name}_import", summary=summary, request=None, responses=answers)
+
+    def described(view: type[_Act]) -> type[_Act]:
+        def post(self: _Act, request: HttpRequest, id: str) -> HttpResponse:
+            return _Act.post(self, request, id)
+
+        view.post = operation(post)  # type: ignore[method-assign]
+        return view
+
+    return described
+
+
+@_schema("pause", "Stop after the chunk under way")
+class Pause(_Act):
+    act = staticmethod(imports.pause)
+
+
+@_schema("resume", "Go on where it was paused")
+class Resume(_Act):
+    act = staticmethod(imports.resume)
+
+
+@_schema("cancel", "End it; what it has brought stays")
+class Cancel(_Act):
+    act = staticmethod(imports.cancel)
+
+
+class SetAside(Endpoint):
+    @extend_schema(
+        operation_id="set_aside",
+        summary="The rows that could not become records, byte by byte",
+        parameters=[OpenApiParameter("cursor", str)],
+        responses={200: shapes.SetAside, 400: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        found = imports.find_import(self.caller, id)
+        rows, cursor = imports.set_aside_page(found, request.GET.get("cursor", ""))
+        answer = {"rows": [orjson.Fragment(row) for row in rows], "cursor": cursor or None}
+        return json_answer(orjson.dumps(answer))
+
+
+def _answer(found: Import, status: int = 200) -> HttpResponse:
+    return json_answer(imports.described(found), status)

@@ -1,0 +1,74 @@
+"""`manage.py import_sqlite`: the whole migration of a file on the server's own disk."""
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError
+
+from migration import imports, jobs
+from migration.imports import STRATEGIES, Choices
+from migration.models import WORKING, Import, State
+from workspaces.access import Caller
+from workspaces.commanding import person_called
+from workspaces.problems import Problem
+
+_LOOK_AGAIN = 0.2  # seconds, while another worker has the job
+
+
+class Command(BaseCommand):
+    help = "Migrate a LogoMesh file into a space, and print the report. Exit 0 only if done and verified."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="with its -wal or -journal beside it, if there is one")
+        parser.add_argument("--space", required=True, metavar="ID")
+        parser.add_argument("--as", required=True, dest="email", metavar="EMAIL", help="who imports it")
+        parser.add_argument("--strategy", choices=STRATEGIES, default="full")
+        parser.add_argument("--dry-run", action="store_true", help="do all of it, and keep nothing")
+        parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        person = person_called(options["email"])
+        caller = Caller(person.pk, person.email, None, person.is_superuser)
+        file: Path = options["file"]
+        if not file.is_file():
+            raise CommandError(f"There is no file {file}.")
+        try:
+            made = imports.create_import_of(caller, options["space"], file)
+            found = self._finish(made)
+            if found.state == State.READY:
+                choices = Choices(options["strategy"], dry_run=options["dry_run"])
+                found = self._finish(imports.start(caller, made.pk, choices))
+        except Problem as problem:
+            raise CommandError(f"{problem.title}. {problem.detail}") from problem
+        self._print(found, as_json=options["json"])
+        if found.state != State.DONE and not (options["dry_run"] and found.state == State.READY):
+            sys.exit(1)
+
+    def _finish(self, made: Import) -> Import:
+        """Work until nothing is left to do, or look on while another worker does."""
+        while (found := Import.objects.get(pk=made.pk)).state in WORKING:
+            if not jobs.run(made.pk):
+                time.sleep(_LOOK_AGAIN)
+        return found
+
+    def _print(self, found: Import, *, as_json: bool) -> None:
+        report: dict[str, Any] = {"state": found.state, **(found.report or {})}
+        if found.problem:
+            report["problem"] = found.problem
+        if as_json:
+            self.stdout.write(json.dumps(report, ensure_ascii=False))
+            return
+        for name, table in report.get("tables", {}).items():
+            counts = f"{table['rows_in']:>9} rows, {table['migrated']:>9} migrated"
+            self.stdout.write(f"{name:<26} {counts}, {table['set_aside']:>7} set aside")
+        if found.problem:
+            self.stdout.write(found.problem["detail"])
+        for side in ("source", "target"):
+            if report.get(f"{side}_digest"):
+                self.stdout.write(f"{side} digest {report[f'{side}_digest']}")
+        self.stdout.write(found.state)

@@ -1,0 +1,61 @@
+"""The shapes of requests and answers, for the API's documentation. They decide nothing."""
+
+from __future__ import annotations
+
+from rest_framework import serializers as s
+
+from migration.imports import STRATEGIES
+from migration.models import State
+
+
+class NewImport(s.Serializer[None]):
+    space = s.UUIDField()
+    file = s.FileField(help_text="The SQLite file that LogoMesh wrote.")
+    wal = s.FileField(required=False, help_text="The file of the same name that ends in -wal.")
+    journal = s.FileField(required=False, help_text="The file of the same name that ends in -journal.")
+
+
+class UploadedImport(s.Serializer[None]):
+    space = s.UUIDField()
+    upload = s.UUIDField(help_text="A complete upload of yours (tus, at /api/v1/uploads).")
+
+
+class Choices(s.Serializer[None]):
+    strategy = s.ChoiceField(STRATEGIES, default="full")
+    filters = s.DictField(required=False)
+    dry_run = s.BooleanField(default=False)
+
+
+class Import(s.Serializer[None]):
+    id = s.UUIDField()
+    space = s.UUIDField()
+    file = s.CharField()
+    size = s.IntegerField(help_text="Bytes.")
+    sha256 = s.CharField()
+    state = s.ChoiceField(State.values)
+    strategy = s.ChoiceField(STRATEGIES)
+    dry_run = s.BooleanField()
+    progress = s.DictField(help_text="rows, of, percent, seconds_left")
+    assessment = s.DictField(allow_null=True, help_text="What was found in the file.")
+    report = s.DictField(allow_null=True, help_text="What became of it, table by table, and the digests.")
+    problem = s.DictField(allow_null=True, help_text="Why it failed: type, detail.")
+    created_at = s.DateTimeField()
+    started_at = s.DateTimeField(allow_null=True)
+    finished_at = s.DateTimeField(allow_null=True)
+
+
+class Imports(s.Serializer[None]):
+    imports = Import(many=True)
+
+
+class SetAsideRow(s.Serializer[None]):
+    table = s.CharField()
+    rowid = s.IntegerField()
+    reason = s.CharField()
+    missing = s.CharField(allow_null=True, help_text="The id of what it hangs on and the file does not have.")
+    columns = s.DictField(help_text='Column -> {"type", "base64" or "value"}, byte by byte.')
+
+
+class SetAside(s.Serializer[None]):
+    rows = SetAsideRow(many=True)
+    cursor = s.CharField(allow_null=True)
