@@ -132,6 +132,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "forget": {"task": "sync.forget", "schedule": 24 * 3600},
     "wake orphaned imports": {"task": "migration.wake_orphans", "schedule": 10},
+    "forget abandoned uploads": {"task": "migration.expire_uploads", "schedule": 3600},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 

@@ -14,7 +14,7 @@ from migration.imports import Choices
 from migration.models import Import
 from workspaces.access import Caller
 from workspaces.api import PROBLEM
-from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body
+from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body, text_in
 
 
 class Imports(Endpoint):
@@ -27,10 +27,14 @@ class Imports(Endpoint):
     @extend_schema(
         operation_id="create_import",
         summary="Upload a LogoMesh file for a space; it is assessed at once",
-        request={"multipart/form-data": shapes.NewImport},
+        request={"multipart/form-data": shapes.NewImport, "application/json": shapes.UploadedImport},
         responses={201: shapes.Import, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 507: PROBLEM},
     )
     def post(self, request: HttpRequest) -> HttpResponse:
+        if request.content_type == "application/json":
+            body = json_body(request)
+            space, upload = text_in(body, "space"), text_in(body, "upload")
+            return _answer(imports.create_import_of_upload(self.caller, space, upload), 201)
         space = request.POST.get("space", "")
         uploaded = {
             name: file

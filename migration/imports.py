@@ -16,13 +16,13 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from migration import files
+from migration import files, uploads
 from migration.jobs import wake_after_commit
 from migration.models import Import, SetAsideRow, State
 from migration.problems import NotNow
 from workspaces.access import Caller, open_space
 from workspaces.ids import uuid7
-from workspaces.problems import InvalidValue, NotFound
+from workspaces.problems import InvalidValue, NotFound, Problem
 from workspaces.roles import Act
 
 STRATEGIES: Final = ("full", "hybrid", "gradual")
@@ -67,6 +67,21 @@ def create_import_of(caller: Caller, space_id: str | UUID, path: Path) -> Import
     found = {"file": path} | {role: part for role, part in beside.items() if part.exists()}
     files.require_room(sum(part.stat().st_size for part in found.values()))
     return create_import(caller, space_id, path.name, {role: _chunks(part) for role, part in found.items()})
+
+
+def create_import_of_upload(caller: Caller, space_id: str | UUID, upload_id: str | UUID) -> Import:
+    """The same for a complete upload, with what was uploaded beside it in one set."""
+    space = open_space(caller, space_id, Act.WRITE)
+    id_ = uuid7()
+    folder = files.folder_of(id_)
+    try:
+        with transaction.atomic():
+            complete = uploads.complete_set(caller, upload_id)
+            uploads.hand_over(complete, folder)
+            return _create(caller, space.id, id_, complete[0].file_name, folder / files.FILE)
+    except Problem:
+        files.remove(id_)
+        raise
 
 
 def find_import(caller: Caller, id_: str | UUID) -> Import:

@@ -20,6 +20,12 @@ class UploadedImport(s.Serializer[None]):
     upload = s.UUIDField(help_text="A complete upload of yours (tus, at /api/v1/uploads).")
 
 
+class Upload(s.Serializer[None]):
+    id = s.UUIDField()
+    offset = s.IntegerField(help_text="Bytes that are here.")
+    length = s.IntegerField()
+
+
 class Choices(s.Serializer[None]):
     strategy = s.ChoiceField(STRATEGIES, default="full")
     filters = s.DictField(required=False)

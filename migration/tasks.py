@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from migration import jobs
+from migration import jobs, uploads
 
 
 @shared_task(name="migration.run_import", ignore_result=True)
@@ -18,3 +18,9 @@ def wake_orphans() -> None:
     """Go on with imports whose worker was killed or whose alarm was lost. Every ten seconds."""
     for id_ in jobs.orphans():
         run_import.delay(str(id_))
+
+
+@shared_task(name="migration.expire_uploads", ignore_result=True)
+def expire_uploads() -> None:
+    """Forget uploads that nobody has gone on with. Every hour."""
+    uploads.remove_expired()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from migration import api
+from migration import api, tus
 from migration.export.api import Export
 
 urlpatterns = [
@@ -13,5 +13,7 @@ urlpatterns = [
     path("api/v1/imports/<str:id>/resume", api.Resume.as_view(), name="resume_import"),
     path("api/v1/imports/<str:id>/cancel", api.Cancel.as_view(), name="cancel_import"),
     path("api/v1/imports/<str:id>/set-aside", api.SetAside.as_view(), name="set_aside"),
+    path("api/v1/uploads", tus.Uploads.as_view(), name="uploads"),
+    path("api/v1/uploads/<str:upload>", tus.OneUpload.as_view(), name="upload"),
     path("api/v1/spaces/<str:space>/export", Export.as_view(), name="export"),
 ]

@@ -21,6 +21,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from migration import imports, uploads
 from tests.people import Member, People
 from workspaces import actions
 from workspaces.ids import uuid7
@@ -116,6 +117,13 @@ NEW_THOUGHT: Final = {
     "set": {"title": "New"},
 }
 
+UPLOADED: Final = {"space": "<space>", "upload": "<upload>"}
+ONLY_UPLOADER: Final = {**in_space(Act.WRITE), "owner": frozenset({404})}
+"""The upload is the editor's: to the owner of the space there is none."""
+NOT_NOW: Final = frozenset({409})
+WITHOUT_TUS: Final = frozenset({412})
+"""The requests of this test do not speak tus; that is only said to who may know of the upload."""
+
 # A line an address. Methods that are not named must answer 405.
 ROWS: Final[Mapping[str, list[Row]]] = {
     "livez": [on("GET", public())],
@@ -180,13 +188,19 @@ ROWS: Final[Mapping[str, list[Row]]] = {
     "api/v1/spaces/<space>/conflicts": [on("GET", in_space(Act.READ))],
     "api/v1/conflicts/<conflict>/resolve": [on("POST", in_space(Act.WRITE), {"take": "server"})],
     # migration: an import is the editor's own, who alone knows of it
-    "api/v1/imports": [on("GET", signed_in()), on("POST", in_space(Act.WRITE), FILE)],
-    "api/v1/imports/<import>": [on("GET", only("editor"))],
-    "api/v1/imports/<import>/start": [on("POST", only("editor", fine=NOT_NOW), {})],
-    "api/v1/imports/<import>/pause": [on("POST", only("editor", fine=NOT_NOW))],
-    "api/v1/imports/<import>/resume": [on("POST", only("editor", fine=NOT_NOW))],
-    "api/v1/imports/<import>/cancel": [on("POST", only("editor"))],
-    "api/v1/imports/<import>/set-aside": [on("GET", only("editor"))],
+    "api/v1/imports": [on("GET", signed_in()), on("POST", ONLY_UPLOADER, UPLOADED)],
+    "api/v1/imports/<id>": [on("GET", only("editor"))],
+    "api/v1/imports/<id>/start": [on("POST", only("editor", fine=NOT_NOW), {})],
+    "api/v1/imports/<id>/pause": [on("POST", only("editor", fine=NOT_NOW))],
+    "api/v1/imports/<id>/resume": [on("POST", only("editor", fine=NOT_NOW))],
+    "api/v1/imports/<id>/cancel": [on("POST", only("editor"))],
+    "api/v1/imports/<id>/set-aside": [on("GET", only("editor"))],
+    "api/v1/uploads": [on("POST", signed_in(WITHOUT_TUS))],
+    "api/v1/uploads/<upload>": [
+        on("GET", only("editor")),
+        on("PATCH", only("editor", fine=WITHOUT_TUS)),
+        on("DELETE", only("editor", fine=WITHOUT_TUS)),
+    ],
 }
 
 # Django's admin makes many addresses, all behind one gate (`ManagersSite.admin_view`); what each shows to
@@ -248,10 +262,21 @@ def world(people: People) -> World:
             "device": str(spare.pk),
             "conflict": conflict,
             "object_id": str(people.space.pk),
+            "id": _imported(people.ben, people.space.pk),
+            "upload": _uploaded(people.ben),
             "app_label": "workspaces",
             "url": "nowhere",
         },
     )
+
+
+def _imported(by: Member, space: UUID) -> str:
+    made = imports.create_import(by.caller, space, "empty.sqlite3", {"file": [b""]})
+    return str(made.pk)
+
+
+def _uploaded(by: Member) -> str:
+    return str(uploads.create(by.caller, 0, {}).pk)
 
 
 def _push(by: Member, space: UUID, base: int, seen: int, values: dict[str, Any]) -> Any:

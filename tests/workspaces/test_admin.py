@@ -83,7 +83,7 @@ def test_django_permissions_open_nothing(people: Any) -> None:
 
 
 def test_a_manager_sees_only_their_workspaces(people: Any, other_lab: Any) -> None:
-    workspace, space = other_lab
+    _, space = other_lab
     client = browser(people.ana)
     for model in ("membership", "group", "space", "device", "invitation", "workspace", "auditentry"):
         html = client.get(listing(f"workspaces_{model}")).content.decode()
@@ -249,7 +249,8 @@ def test_the_audit_trail_is_filtered_and_taken_along(people: Any) -> None:
     client = browser(people.ana)
     trail = listing("workspaces_auditentry")
     html = client.get(trail, {"act": "role-given"}).content.decode()
-    assert people.ben.email in html and "workspace-created" not in html.partition("<tbody")[2]
+    rows = html.partition("<tbody")[2].rpartition("</tbody>")[0]
+    assert people.ben.email in rows and "workspace-created" not in rows
     answer = client.get(reverse("admin:workspaces_auditentry_export"), {"act": "role-given"})
     text = b"".join(answer).decode()
     lines = text.splitlines()
@@ -307,7 +308,10 @@ def canary(people: Any) -> Any:
 
 
 def crawl(client: Client, starts: list[str]) -> dict[str, str]:
-    """Every page of the admin that can be reached by links, with its text."""
+    """Every page of the admin that can be reached by links, with its text.
+
+    One choice at a time (a filter, a search): how it is sorted, and all choices together, show no other rows.
+    """
     seen: dict[str, str] = {}
     waiting = list(starts)
     while waiting:
@@ -323,7 +327,11 @@ def crawl(client: Client, starts: list[str]) -> dict[str, str]:
             waiting.append(urljoin(path, answer["location"]))
         for link in LINKS.findall(body.decode()):
             target = urlsplit(urljoin(path, unescape(link)))
-            if target.path.startswith("/admin/") and target.query.count("=") <= 2:
+            if (
+                target.path.startswith("/admin/")
+                and target.query.count("=") <= 1
+                and not target.query.startswith("o=")
+            ):
                 waiting.append(target.path + (f"?{target.query}" if target.query else ""))
     return seen
 
