@@ -31,7 +31,7 @@ def recognise_vector(cell: Cell) -> Vector | None:
         return _from_json(cell.encode())
     if cell is None or isinstance(cell, int | float | RawText) or not cell:
         return None
-    if len(cell) % 4 == 0 and _plausible(struct.unpack(f"<{len(cell) // 4}f", cell)):
+    if len(cell) % 4 == 0 and _is_single(struct.unpack(f"<{len(cell) // 4}f", cell)):
         return Vector(cell, len(cell) // 4, True)
     if len(cell) % 8 == 0 and _plausible(numbers := struct.unpack(f"<{len(cell) // 8}d", cell)):
         return _packed(numbers)
@@ -56,6 +56,11 @@ def _packed(numbers: tuple[float, ...]) -> Vector | None:
     except (OverflowError, struct.error):
         return None
     return Vector(data, len(numbers), False)
+
+
+def _is_single(numbers: tuple[float, ...]) -> bool:
+    """Round doubles look like singles of which every other one is 0."""
+    return _plausible(numbers) and (len(numbers) % 2 == 1 or any(numbers[::2]))
 
 
 def _plausible(numbers: tuple[float, ...]) -> bool:

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from migration.cells import Cell, RawText
 from migration.dialects import recognise
 from migration.export.reading import Chosen, hashes, kept_beside, one_moment, records, some
@@ -23,6 +25,7 @@ from sync.writing import signed_hash
 _SCHEMA: Final = (Path(__file__).parent / "s2x.sql").read_text()
 _TABLES, _INDEXES = _SCHEMA.split("-- indexes\n")
 _BATCH: Final = 2_000
+_LARGEST_ROW: Final = 1_000_000_000
 _FEW: Final = 20
 """Records that are held at a time: each may be large."""
 _VECTORS: Final = "embedding_vector"
@@ -111,6 +114,7 @@ def _write_vectors(db: sqlite3.Connection, chosen: Chosen) -> None:
 def _read_back(chosen: Chosen, path: Path, seals: Path) -> bool:
     """Read the file as an import would, and note a seal for each row that gives another record."""
     source = open_file(path)
+    source.limit(apsw.SQLITE_LIMIT_LENGTH, _LARGEST_ROW)  # the file is ours: no row is too large
     schema = read_schema(source)
     reader = Reader(source, schema, recognise(schema).dialect)
     reader.keep_places(list(reader.find_places()))

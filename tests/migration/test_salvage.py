@@ -1,4 +1,4 @@
-"""A damaged file is refused with the extent of the damage; whoever asks for it gets every row still readable."""
+"""A damaged file is refused with what is damaged; whoever asks for it gets every row that can be read."""
 
 from __future__ import annotations
 
