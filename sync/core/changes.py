@@ -276,6 +276,7 @@ def _is_object(known: Field | None) -> bool:
 def _resolution(to_set: dict[str, Any], delete: bool) -> dict[str, Any]:
     if delete or to_set.keys() - {"take", "set"} or len(to_set) != 1:
         raise _invalid('A conflict is resolved with {"take": …} or {"set": {…}}.', "/set")
+    _json(to_set, "/set", "")
     return to_set
 
 

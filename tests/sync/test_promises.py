@@ -376,3 +376,27 @@ def test_a_space_that_is_not_ones_own_looks_like_none(laptop: Script, desk: Scri
             assert problem(answer) == (404, "not-found")
             bodies.append({**answer.json(), "request_id": ""})
         assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"take": "\ud800"}, {"take": 10**50}, {"take": None}, {"take": []}, {"set": {"title": "\ud800"}},
+        {"set": {"title": 10**50}}, {"set": {"fields": {"k": 10**50}}}, {"set": {"fields": {"k": ["\0"]}}},
+        {"set": []}, {"set": None}, {"set": {"\ud800": 1}}, {"take": "server", "set": {}},
+    ],
+)  # fmt: skip
+def test_an_odd_decision_is_rejected(laptop: Script, desk: Script, decision: dict[str, Any]) -> None:
+    laptop.push(change("thoughts", "t", set={"title": "T"}))
+    laptop.push(change("thoughts", "t", 1, set={"title": "Laptop"}))
+    [result] = results(desk.push(change("thoughts", "t", 1, set={"title": "Desk"})))
+    [odd] = results(desk.push(change("conflicts", result["conflict"], set=decision)))
+    assert odd["status"] == "rejected"
+    assert odd["error"]["pointer"].startswith("/changes/0/set")
+    answer = desk.http.post(
+        f"/api/v1/conflicts/{result['conflict']}/resolve",
+        json.dumps(decision),
+        content_type="application/json",
+    )
+    assert answer.status_code == 400, answer.content
+    assert len(desk.get("/conflicts?state=open").json()["conflicts"]) == 1
