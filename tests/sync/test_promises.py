@@ -378,6 +378,18 @@ def test_a_space_that_is_not_ones_own_looks_like_none(laptop: Script, desk: Scri
         assert bodies[0] == bodies[1]
 
 
+def test_a_decision_hangs_nothing_on_what_is_not_there(laptop: Script, desk: Script) -> None:
+    laptop.push(change("thoughts", "t", set={}), change("segments", "s", set={"thought_id": "t"}))
+    laptop.push(change("segments", "s", 1, set={"title": "Laptop"}))
+    [result] = results(desk.push(change("segments", "s", 1, set={"title": "Desk"})))
+    for nowhere in ("nowhere", None):
+        decision = {"set": {"thought_id": nowhere}}
+        answer = desk.push(change("conflicts", result["conflict"], set=decision))
+        assert words(answer) == ["missing-parent"]
+    assert record(desk, "segments", "s")["thought_id"] == "t"
+    assert words(desk.push(change("conflicts", result["conflict"], set={"take": "client"}))) == ["applied"]
+
+
 @pytest.mark.parametrize(
     "decision",
     [
