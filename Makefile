@@ -17,6 +17,16 @@ setup: $(VENV)/.development ## Make the virtual environment with all that develo
 test: $(VENV)/.development ## Run the whole suite against real PostgreSQL and Redis
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
+fuzz: $(VENV)/.development ## Let simulated devices sync against a server that breaks: MINUTES=, or SEED= and STEPS=
+	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz-api: $(VENV)/.development ## Ask every operation of the API with many made-up requests
+	$(BIN)/python -m pytest -q tests/fuzz/test_openapi.py --hypothesis-profile=long $(ARGS)
+
+mutants: $(VENV)/.development ## Plant bugs one by one and see that the tests catch each
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 check schema reference: export SECRET_KEY = only-for-checks
 check: $(VENV)/.development ## Style, types, architecture, database migrations, API schema
 	$(BIN)/ruff check .

@@ -2,4 +2,4 @@
 
 from hypothesis import settings
 
-settings.register_profile("long", max_examples=5000)
+settings.register_profile("long", max_examples=2000)
