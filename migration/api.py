@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 
 import orjson
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from migration import imports, shapes
@@ -115,6 +117,36 @@ class Resume(_Act):
 @_schema("cancel", "End it; what it has brought stays")
 class Cancel(_Act):
     act = staticmethod(imports.cancel)
+
+
+@_schema("undo", "Take back what it brought and nobody has changed since")
+class Undo(_Act):
+    act = staticmethod(imports.undo)
+
+
+class Report(Endpoint):
+    @extend_schema(
+        operation_id="import_report",
+        summary="The report of an import, to keep",
+        parameters=[OpenApiParameter("format", str, enum=["json", "csv"])],
+        responses={
+            (200, "application/json"): OpenApiTypes.OBJECT,
+            (200, "text/csv"): OpenApiTypes.STR,
+            **dict.fromkeys([400, 404, 409], PROBLEM),
+        },
+    )
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        found = imports.find_import(self.caller, id)
+        form = request.GET.get("format", "json")
+        if form not in ("json", "csv"):
+            raise BadRequest("format must be json or csv.")
+        if form == "json":
+            answer = json_answer(imports.report_of(found))
+        else:
+            answer = HttpResponse(content_type="text/csv; charset=utf-8")
+            csv.writer(answer).writerows(imports.report_table(found))
+        answer["Content-Disposition"] = f'attachment; filename="import-{found.id}.{form}"'
+        return answer
 
 
 class SetAside(Endpoint):

@@ -27,6 +27,7 @@ from workspaces.roles import Act
 
 STRATEGIES: Final = ("full", "hybrid", "gradual")
 _OVER: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNDONE})
+_UNDOABLE: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED})
 _PAUSABLE: Final = frozenset({State.COPYING, State.VERIFYING})
 _PAGE: Final = 100
 
@@ -132,10 +133,12 @@ def resume(caller: Caller, id_: str | UUID) -> Import:
     """Go on with a paused import, or try a failed one again from its checkpoint."""
     with transaction.atomic():
         found = _locked(caller, id_)
-        if found.state != State.PAUSED:
-            raise NotNow(f"Only a paused import can go on; it is {found.state}.")
+        interrupted = found.state == State.FAILED and found.started_at is not None and found.report is None
+        if found.state != State.PAUSED and not interrupted:
+            raise NotNow(f"Only one that is paused or was interrupted can go on; it is {found.state}.")
         open_space(caller, found.space_id, Act.WRITE)
-        return _go_on(found, State(found.paused_in))
+        found.problem = found.finished_at = None
+        return _go_on(found, State.COPYING if interrupted else State(found.paused_in))
 
 
 def cancel(caller: Caller, id_: str | UUID) -> Import:
@@ -147,6 +150,17 @@ def cancel(caller: Caller, id_: str | UUID) -> Import:
         found.state, found.finished_at = State.CANCELLED, timezone.now()
         found.save(update_fields=["state", "finished_at"])
         return found
+
+
+def undo(caller: Caller, id_: str | UUID) -> Import:
+    """Take back what an import brought and nobody has changed since; the report lists what stays."""
+    with transaction.atomic():
+        found = _locked(caller, id_)
+        if found.state not in _UNDOABLE or found.undoing or found.dry_run:
+            raise NotNow(f"Only an import that is over and not undone can be undone; it is {found.state}.")
+        open_space(caller, found.space_id, Act.WRITE)
+        found.undoing = True
+        return _go_on(found, State(found.state))
 
 
 def salvage(caller: Caller, id_: str | UUID) -> Import:
@@ -184,6 +198,25 @@ def set_aside_page(found: Import, cursor: str = "", limit: int = _PAGE) -> tuple
     return spelled, _cursor(page[-1]) if more else ""
 
 
+def report_table(found: Import) -> list[list[str]]:
+    """The report as a table: for each table its counts, reasons and deviations. Raises `NotNow`."""
+    lines = [["table", "what", "detail", "rows"]]
+    for table, counts in report_of(found).get("tables", {}).items():
+        for what in ("rows_in", "migrated", "set_aside", "already_there", "embeddings"):
+            lines.append([table, what, "", str(counts.get(what, 0))])
+        for what, kinds in (("set_aside", "reasons"), ("deviation", "deviations")):
+            lines += [[table, what, detail, str(rows)] for detail, rows in counts.get(kinds, {}).items()]
+    return lines
+
+
+def report_of(found: Import) -> dict[str, Any]:
+    """The report of an import. Raises `NotNow` while there is none."""
+    if found.report is None:
+        raise NotNow(f"There is no report yet; the import is {found.state}.")
+    report: dict[str, Any] = found.report
+    return report
+
+
 def described(found: Import) -> dict[str, Any]:
     """An import as the API shows it to the one who began it."""
     return {
@@ -195,6 +228,7 @@ def described(found: Import) -> dict[str, Any]:
         "state": found.state,
         "strategy": found.strategy,
         "dry_run": found.dry_run,
+        "undoing": found.undoing,
         "progress": found.progress,
         "assessment": found.assessment,
         "report": found.report,

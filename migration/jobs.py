@@ -32,6 +32,7 @@ LEASE: Final = timedelta(seconds=20)
 _HEARTBEAT: Final = 5.0  # seconds
 _ATTEMPTS: Final = 5
 """So often a job may be taken without getting further before it is given up."""
+_TO_DO: Final = models.Q(state__in=WORKING) | models.Q(undoing=True)
 
 
 class Stopped(Exception):
@@ -80,7 +81,7 @@ def run(id_: UUID) -> bool:
 
 def orphans() -> list[UUID]:
     """Imports that have something to do and nobody who does it."""
-    waiting = Import.objects.filter(state__in=WORKING)
+    waiting = Import.objects.filter(_TO_DO)
     free = models.Q(leased_until=None) | models.Q(leased_until__lt=Now())
     return list(waiting.filter(free).values_list("id", flat=True))
 
@@ -101,7 +102,7 @@ def wake_after_commit(id_: UUID) -> None:
 def _take(id_: UUID) -> Job | None:
     job = Job(id_, uuid4())
     free = models.Q(leased_until=None) | models.Q(leased_until__lt=Now())
-    taken = Import.objects.filter(free, id=id_, state__in=WORKING).update(
+    taken = Import.objects.filter(_TO_DO, free, id=id_).update(
         lease=job.lease, leased_until=Now() + LEASE, attempts=models.F("attempts") + 1
     )
     return job if taken else None
@@ -110,6 +111,7 @@ def _take(id_: UUID) -> Job | None:
 def _work(job: Job) -> None:
     from migration.stages.copying import copy
     from migration.stages.inspecting import inspect
+    from migration.stages.undoing import undo
     from migration.stages.verifying import verify
 
     stages: dict[str, Callable[[Job], None]] = {
@@ -118,7 +120,7 @@ def _work(job: Job) -> None:
         State.COPYING: copy,
         State.VERIFYING: verify,
     }
-    while (stage := stages.get((current := job.load()).state)) is not None:
+    while stage := undo if (current := job.load()).undoing else stages.get(current.state):
         if current.attempts > _ATTEMPTS:
             _fail(job, "interrupted", "The work was interrupted again and again, and did not get further.")
             return
@@ -136,8 +138,10 @@ def _work(job: Job) -> None:
 
 
 def _fail(job: Job, kind: str, detail: str) -> None:
-    held = Import.objects.filter(id=job.id, lease=job.lease, state__in=WORKING)
-    held.update(state=State.FAILED, problem={"type": kind, "detail": detail}, finished_at=timezone.now())
+    held = Import.objects.filter(id=job.id, lease=job.lease)
+    problem, now = {"type": kind, "detail": detail}, timezone.now()
+    if not held.filter(undoing=True).update(undoing=False, problem=problem, finished_at=now):
+        held.filter(state__in=WORKING).update(state=State.FAILED, problem=problem, finished_at=now)
 
 
 @contextmanager

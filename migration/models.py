@@ -65,6 +65,8 @@ class Import(models.Model):
     dry_run = models.BooleanField(default=False)
     salvage = models.BooleanField(default=False)
     """Whether to take what can still be read of a damaged file."""
+    undoing = models.BooleanField(default=False)
+    """Whether what it brought is being taken back; then it is `undone`."""
 
     lease = models.UUIDField(null=True)
     """Who works on the job now. A worker that is killed loses it when it ends."""

@@ -41,6 +41,7 @@ class Import(s.Serializer[None]):
     state = s.ChoiceField(State.values)
     strategy = s.ChoiceField(STRATEGIES)
     dry_run = s.BooleanField()
+    undoing = s.BooleanField(help_text="Whether it is being taken back; then it is undone.")
     progress = s.DictField(help_text="rows, of, percent, seconds_left")
     assessment = s.DictField(allow_null=True, help_text="What was found in the file.")
     report = s.DictField(allow_null=True, help_text="What became of it, table by table, and the digests.")
