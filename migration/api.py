@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import orjson
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
@@ -161,6 +161,30 @@ class SetAside(Endpoint):
         rows, cursor = imports.set_aside_page(found, request.GET.get("cursor", ""))
         answer = {"rows": [orjson.Fragment(row) for row in rows], "cursor": cursor or None}
         return json_answer(orjson.dumps(answer))
+
+
+class Salvage(Endpoint):
+    @extend_schema(
+        operation_id="salvage_import",
+        summary="Assess a damaged file again, and take of it what can still be read",
+        request=None,
+        responses={200: shapes.Import, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        return _answer(imports.salvage(self.caller, id))
+
+
+class Attachment(Endpoint):
+    @extend_schema(
+        operation_id="attachment",
+        summary="A table that LogoMesh does not know, a row a line, byte by byte",
+        responses={(200, "application/x-ndjson"): OpenApiTypes.STR, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest, id: str, table: str) -> StreamingHttpResponse:
+        lines = imports.attachment(imports.find_import(self.caller, id), table)
+        answer = StreamingHttpResponse(lines, content_type="application/x-ndjson")
+        answer["Content-Disposition"] = 'attachment; filename="table.jsonl"'
+        return answer
 
 
 def _answer(found: Import, status: int = 200) -> HttpResponse:

@@ -6,7 +6,7 @@ Nobody but the person who began an import sees it, or that there is one.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from migration import files, uploads
 from migration.jobs import wake_after_commit
 from migration.models import Import, SetAsideRow, State
 from migration.problems import NotNow
+from migration.sandbox.frames import UNKNOWN_TABLE
 from workspaces.access import Caller, open_space
 from workspaces.ids import uuid7
 from workspaces.problems import InvalidValue, NotFound, Problem
@@ -30,6 +31,8 @@ _OVER: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNDON
 _UNDOABLE: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED})
 _PAUSABLE: Final = frozenset({State.COPYING, State.VERIFYING})
 _PAGE: Final = 100
+_PAGE_BYTES: Final = 8 * 1024**2
+"""A page ends early once it holds this much."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +183,14 @@ def set_aside_page(found: Import, cursor: str = "", limit: int = _PAGE) -> tuple
     if cursor:
         table, position = _place(cursor)
         rows = rows.extra(where=['("table", "position") > (%s, %s)'], params=[table, position])
-    page = list(rows[: limit + 1])
-    more = len(page) > limit
-    page = page[:limit]
+    page: list[SetAsideRow] = []
+    size, more = 0, False
+    for row in rows[: limit + 1].iterator(chunk_size=10):
+        more = len(page) == limit or size > _PAGE_BYTES
+        if more:
+            break
+        page.append(row)
+        size += len(row.columns)
     spelled = [
         orjson.dumps(
             {
@@ -215,6 +223,20 @@ def report_of(found: Import) -> dict[str, Any]:
         raise NotNow(f"There is no report yet; the import is {found.state}.")
     report: dict[str, Any] = found.report
     return report
+
+
+def attachment(found: Import, table: str) -> Iterator[bytes]:
+    """A table of the file that LogoMesh does not know, row by row, each as a line of JSON.
+
+    Raises `NotFound` where the import kept no such table.
+    """
+    rows = SetAsideRow.objects.filter(imported_by=found, table=table, reason=UNKNOWN_TABLE)
+    if not rows.exists():
+        raise NotFound
+    return (
+        orjson.dumps({"rowid": row.position, "columns": orjson.Fragment(bytes(row.columns))}) + b"\n"
+        for row in rows.order_by("position").iterator(chunk_size=10)
+    )
 
 
 def described(found: Import) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from migration import imports, uploads
+from migration.models import SetAsideRow
 from tests.people import Member, People
 from workspaces import actions
 from workspaces.ids import uuid7
@@ -197,6 +198,8 @@ ROWS: Final[Mapping[str, list[Row]]] = {
     "api/v1/imports/<id>/undo": [on("POST", only("editor", fine=NOT_NOW))],
     "api/v1/imports/<id>/report": [on("GET", only("editor", fine=NOT_NOW), query="?format=csv")],
     "api/v1/imports/<id>/set-aside": [on("GET", only("editor"))],
+    "api/v1/imports/<id>/salvage": [on("POST", only("editor", fine=NOT_NOW))],
+    "api/v1/imports/<id>/attachments/<table>": [on("GET", only("editor"))],
     "api/v1/uploads": [on("POST", signed_in(WITHOUT_TUS))],
     "api/v1/uploads/<upload>": [
         on("GET", only("editor")),
@@ -267,6 +270,7 @@ def world(people: People) -> World:
             "id": _imported(people.ben, people.space.pk),
             "upload": _uploaded(people.ben),
             "app_label": "workspaces",
+            "table": "notes",
             "url": "nowhere",
         },
     )
@@ -274,6 +278,9 @@ def world(people: People) -> World:
 
 def _imported(by: Member, space: UUID) -> str:
     made = imports.create_import(by.caller, space, "empty.sqlite3", {"file": [b""]})
+    SetAsideRow.objects.create(
+        imported_by=made, table="notes", position=1, reason="unknown-table", columns=b"{}"
+    )
     return str(made.pk)
 
 

@@ -26,6 +26,7 @@ from migration.dialects import NotLogoMesh, Schema, Table, recognise
 from migration.mapping import COUNTED, SetAside, Source
 from migration.sandbox.documents import Document, convert, looks_like_json, read_document
 from migration.sandbox.frames import (
+    UNKNOWN_TABLE,
     Aside,
     Chunk,
     Described,
@@ -221,7 +222,7 @@ def _unknown_chunks(reader: Reader, source: Source, after: int, request: Request
     position = 0
     for position, cells in reader.rows_as_they_are(source, after):
         draft.rows += 1
-        draft.keep(Aside(position, "unknown-table", "", _exact(cells)))
+        draft.keep(Aside(position, UNKNOWN_TABLE, "", _exact(cells)))
         if draft.rows >= request.chunk_rows or draft.kept >= request.chunk_bytes:
             yield draft.chunk(source.table.name, position, reader.noted)
             draft = _Draft()

@@ -6,9 +6,12 @@ The child reads a stranger's file, so the parent believes nothing but the shape 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import msgspec
+
+UNKNOWN_TABLE: Final = "unknown-table"
+"""Why all rows of a table that LogoMesh does not know are set aside."""
 
 
 class Request(msgspec.Struct, frozen=True):

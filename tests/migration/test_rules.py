@@ -10,10 +10,12 @@ from typing import Any
 
 import orjson
 import pytest
+from django.test import Client
 
 from migration.models import Deviation, SetAsideRow
 from tests.logomesh_files import NEW, SCHEMAS, LogoMeshFile, full
 from tests.migration.importing import assess, digest_of, migrate, records_of
+from tests.people import People
 from tests.sync.devices import Device
 
 pytestmark = pytest.mark.django_db
@@ -348,6 +350,24 @@ def test_what_nobody_knows_is_kept(space: Any, laptop: Device, tmp_path: Path) -
         {"type": "text", "base64": b64(b"note")}, {"type": "real", "value": 2.5},
         {"type": "blob", "base64": "AA=="}, {"type": "null", "value": None},
     ]  # fmt: skip
+
+
+def test_a_table_that_nobody_knows_can_be_taken_home_by_who_brought_it(
+    people: People, tmp_path: Path
+) -> None:
+    with LogoMeshFile(tmp_path / "file.sqlite3", "S2x") as file:
+        file.db.execute("CREATE TABLE user_notes (body)")
+        for body in ("note", 2.5, b"\x00"):
+            file.add("user_notes", body=body)
+    imported = migrate(people.ben.caller, people.space.pk, tmp_path / "file.sqlite3")
+    address = f"/api/v1/imports/{imported.pk}/attachments/"
+    answer = Client().get(f"{address}user_notes", headers=people.ben.headers)
+    lines = [orjson.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
+    assert [line["columns"]["body"] for line in lines] == [
+        {"type": "text", "base64": b64(b"note")}, {"type": "real", "value": 2.5}, {"type": "blob", "base64": "AA=="}
+    ]  # fmt: skip
+    for who, table in ((people.eva, "user_notes"), (people.ben, "thoughts"), (people.ben, "nothing")):
+        assert Client().get(address + table, headers=who.headers).status_code == 404
 
 
 def test_names_are_compared_without_case_and_any_columns_will_do(

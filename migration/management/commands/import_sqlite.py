@@ -29,6 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--as", required=True, dest="email", metavar="EMAIL", help="who imports it")
         parser.add_argument("--strategy", choices=STRATEGIES, default="full")
         parser.add_argument("--dry-run", action="store_true", help="do all of it, and keep nothing")
+        parser.add_argument("--salvage", action="store_true", help="take what a damaged file still has")
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,6 +41,8 @@ class Command(BaseCommand):
         try:
             made = imports.create_import_of(caller, options["space"], file)
             found = self._finish(made)
+            if options["salvage"] and (found.problem or {}).get("type") == "damaged":
+                found = self._finish(imports.salvage(caller, made.pk))
             if found.state == State.READY:
                 choices = Choices(options["strategy"], dry_run=options["dry_run"])
                 found = self._finish(imports.start(caller, made.pk, choices))
@@ -63,6 +66,8 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps(report, ensure_ascii=False))
             return
+        if "salvaged" in report:
+            self.stdout.write("Salvaged from a damaged file: some of its rows may be missing.")
         for name, table in report.get("tables", {}).items():
             counts = f"{table['rows_in']:>9} rows, {table['migrated']:>9} migrated"
             self.stdout.write(f"{name:<26} {counts}, {table['set_aside']:>7} set aside")
