@@ -7,6 +7,8 @@ tombstones are ever removed: a trigger of the database refuses to delete a live 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,9 +18,12 @@ import psycopg
 from django.db import transaction
 
 from sync.models import SpaceHead
+from sync.problems import SpaceBusy
 from sync.sql import cursor
 from sync.tables import TABLES
 from sync.writing import hold
+
+logger = logging.getLogger(__name__)
 
 _UP_TO = """
     SELECT coalesce(max(version), 0) FROM sync_changeset
@@ -45,20 +50,25 @@ class Purged:
 def purge_tombstones(days: int, *, dry_run: bool = False) -> list[Purged]:
     """Remove tombstones older than so many days, with their history, space by space.
 
-    Spaces in which there is nothing to do are left out. Raises `SpaceBusy`; what was done stays done.
+    Spaces in which there is nothing to do are left out, and so are those that somebody holds: their
+    turn comes with the next run.
     """
-    purged = [_purge_space(space, timedelta(days=days), dry_run) for space in _spaces()]
+    purged = _in_each_space(lambda space: _purge_space(space, timedelta(days=days), dry_run))
     return [found for found in purged if found.tombstones]
 
 
 def purge_history(days: int) -> list[Purged]:
     """Remove history older than so many days. Current values and conflicts stay."""
-    purged = [_cut_history(space, timedelta(days=days)) for space in _spaces()]
+    purged = _in_each_space(lambda space: _cut_history(space, timedelta(days=days)))
     return [found for found in purged if found.history]
 
 
-def _spaces() -> list[UUID]:
-    return list(SpaceHead.objects.order_by("space_id").values_list("space_id", flat=True))
+def _in_each_space(purge: Callable[[UUID], Purged]) -> Iterator[Purged]:
+    for space in list(SpaceHead.objects.order_by("space_id").values_list("space_id", flat=True)):
+        try:
+            yield purge(space)
+        except SpaceBusy:
+            logger.warning("space %s was busy, so nothing was purged there", space)
 
 
 def _purge_space(space_id: UUID, age: timedelta, dry_run: bool) -> Purged:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from sync import history, purging, tasks
@@ -77,6 +79,23 @@ def test_only_old_tombstones_go(deleted: Space, laptop: Device, desk: Device) ->
         history.entries(deleted.pk, "thoughts", "a")
     [again] = laptop.push(change("thoughts", "a", set={"title": "again"}))
     assert again["status"] == "applied"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_space_that_somebody_holds_is_left_for_the_next_time(deleted: Space) -> None:
+    said: list[str] = []
+
+    def run() -> None:
+        said.append(purge())
+        connection.close()
+
+    with transaction.atomic():
+        SpaceHead.objects.select_for_update().get(space=deleted)
+        purger = threading.Thread(target=run)
+        purger.start()
+        purger.join()
+    assert said == [""]
+    assert purge() == f"{deleted.pk} 2\n"
 
 
 def test_a_tombstone_waits_for_an_open_conflict(space: Space, laptop: Device, desk: Device) -> None:

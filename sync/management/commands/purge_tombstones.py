@@ -6,7 +6,6 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from sync.purging import purge_tombstones
-from workspaces.problems import Problem
 
 
 class Command(BaseCommand):
@@ -25,9 +24,5 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["days"] < 1:
             raise CommandError("--days must be 1 or more.")
-        try:
-            purged = purge_tombstones(options["days"], dry_run=options["dry_run"])
-        except Problem as problem:
-            raise CommandError(f"{problem.detail} Run it again: what was removed stays removed.") from None
-        for found in purged:
+        for found in purge_tombstones(options["days"], dry_run=options["dry_run"]):
             self.stdout.write(f"{found.space_id} {found.tombstones}")
