@@ -99,8 +99,10 @@ def append(upload: Upload, offset: int, piece: BinaryIO, checksum: tuple[str, by
 
 
 def remove(upload: Upload) -> None:
+    """Forget an upload and its bytes."""
+    id_ = upload.id  # deleting the row takes it from the object
     upload.delete()
-    files.remove(upload.id)
+    files.remove(id_)
 
 
 def remove_expired() -> None:
