@@ -252,8 +252,11 @@ def _back_up(world: World, chance: Random) -> None:
 
 
 def _restore(world: World, chance: Random) -> None:
+    """Half of the time nobody tells the server that it was restored: it must find out."""
     if world.backup is not None:
         world.restore()
+        if chance.random() < 0.5:
+            world.server.manage("after_restore")
 
 
 # People and devices

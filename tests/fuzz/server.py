@@ -137,6 +137,14 @@ class Server:
         """Put the state of the last backup in place of what is there now."""
         self._replace(DATABASE, BACKUP)
 
+    def manage(self, command: str) -> None:
+        """What the people who run the server do at its command line."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", command],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
     def _replace(self, target: str, source: str) -> None:
         owner = sql.Identifier(DATABASE)
         with psycopg.connect(self.places.url_of("postgres", "postgres"), autocommit=True) as admin:
