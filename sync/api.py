@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from sync import conflicts, digest, history, moving, shapes, spaces
+from sync import conflicts, digest, history, moving, searching, shapes, spaces
 from sync.core.changes import CONFLICTS, time_in_feed_form
 from sync.core.limits import DEFAULT_PAGE, MAX_CHANGES, MAX_INTEGER, MAX_PAGE
 from sync.core.records import key_of
@@ -282,6 +282,51 @@ class Resolve(Endpoint):
             "set": decode(request.body),
         }
         return _changed(self, opened, [change], Origin.RESOLVE, found["record_type"], found["record_id"])
+
+
+class Search(Endpoint):
+    @extend_schema(
+        operation_id="search",
+        summary="Find thoughts and segments by their words, in what you may read",
+        parameters=[
+            OpenApiParameter(
+                "q",
+                str,
+                required=True,
+                description='Words; "words together", -without, or. The last one may be unfinished.',
+            ),
+            OpenApiParameter("space", str, description="Only in this space."),
+            OpenApiParameter("limit", int, description="Results a page; 20 unless said, at most 100."),
+            OpenApiParameter("cursor", str, description="As the last page gave it."),
+        ],
+        responses={200: shapes.Hits, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: HttpRequest) -> HttpResponse:
+        if (space := request.GET.get("space")) is not None:
+            readable = [open_space(self.caller, space, Act.READ)]
+        else:
+            readable = [found for found in visible_spaces(self.caller) if found.role is not None]
+        text = _plain(request.GET.get("q", ""), "q")
+        if not text.strip():
+            raise InvalidParameter("q must hold the words to search for.")
+        limit = min(_limit(request, default=searching.PAGE) or searching.PAGE, searching.MAX_PAGE)
+        after = request.GET.get("cursor")
+        offset = 0 if after is None else _whole_number(after, "cursor", least=0, most=2**31)
+        hits, more = searching.search([found.id for found in readable], text, limit=limit, offset=offset)
+        results = [
+            {
+                "type": hit.type,
+                "id": hit.id,
+                "space": str(hit.space_id),
+                "version": hit.version,
+                "thought": hit.thought_id,
+                "title": hit.title,
+                "snippet": hit.plain,
+                "rank": hit.rank,
+            }
+            for hit in hits
+        ]
+        return json_answer({"results": results, "cursor": None if more is None else str(more)})
 
 
 class Spaces(Endpoint):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 
 from workspaces.ids import uuid7
@@ -119,6 +121,29 @@ class DeviceCursor(models.Model):
     version = models.BigIntegerField()
     key = models.BinaryField()
     seen_at = models.DateTimeField()
+
+
+class SearchIndex(models.Model):
+    """How far the search index has followed a space (`sync.indexing`)."""
+
+    space_id = models.UUIDField(primary_key=True)
+    upto = models.BigIntegerField(default=0)
+    """Version of the space up to which all records are indexed."""
+
+
+class SearchEntry(models.Model):
+    """The words of one record, as they were at `version`. An entry that is behind its record is not used."""
+
+    pk = models.CompositePrimaryKey("space_id", "key")
+    space_id = models.UUIDField()
+    key = models.BinaryField()
+    type = models.TextField()
+    version = models.BigIntegerField()
+    document = SearchVectorField()
+    """Its words, and the id of its space as one more word: so one index answers "in this space"."""
+
+    class Meta:
+        indexes = [GinIndex(fields=["document"], name="searchentry_document")]
 
 
 class Record(models.Model):

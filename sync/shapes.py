@@ -138,6 +138,22 @@ class Resolution(s.Serializer[None]):
     set = s.DictField(required=False)
 
 
+class Hit(s.Serializer[None]):
+    type = s.ChoiceField(["thoughts", "segments"])
+    id = s.CharField()
+    space = s.UUIDField()
+    version = s.IntegerField()
+    thought = s.CharField(allow_null=True, help_text="Id of the thought that it is or belongs to.")
+    title = s.CharField(allow_null=True)
+    snippet = s.CharField(help_text="What of the text matches, as plain text.")
+    rank = s.FloatField()
+
+
+class Hits(s.Serializer[None]):
+    results = Hit(many=True)
+    cursor = s.CharField(allow_null=True)
+
+
 class Space(s.Serializer[None]):
     id = s.UUIDField()
     workspace = s.UUIDField()

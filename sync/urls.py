@@ -15,5 +15,6 @@ urlpatterns = [
     path("api/v1/spaces/<str:space>/restore", api.Restore.as_view(), name="restore"),
     path("api/v1/spaces/<str:space>/move", api.Move.as_view(), name="move"),
     path("api/v1/spaces/<str:space>/conflicts", api.Conflicts.as_view(), name="conflicts"),
+    path("api/v1/search", api.Search.as_view(), name="search"),
     path("api/v1/conflicts/<str:conflict>/resolve", api.Resolve.as_view(), name="resolve"),
 ]

@@ -187,6 +187,9 @@ ROWS: Final[Mapping[str, list[Row]]] = {
         )
     ],
     "api/v1/spaces/<space>/conflicts": [on("GET", in_space(Act.READ))],
+    "api/v1/search": [
+        on("GET", signed_in(), query="?q=first"),
+    ],
     "api/v1/conflicts/<conflict>/resolve": [on("POST", in_space(Act.WRITE), {"take": "server"})],
     # migration: an import is the editor's own, who alone knows of it
     "api/v1/imports": [on("GET", signed_in()), on("POST", ONLY_UPLOADER, UPLOADED)],
