@@ -4,9 +4,10 @@ from django.urls import include, path
 
 from workspaces.admin import site
 
-from . import health
+from . import health, home
 
 urlpatterns = [
+    path("", home.home, name="home"),
     path("livez", health.alive, name="livez"),
     path("readyz", health.ready, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

@@ -4,8 +4,14 @@ from django.urls import path
 
 from migration import api, tus
 from migration.export.api import Export
+from migration.pages import importing
 
 urlpatterns = [
+    path("imports", importing.imports_page, name="imports_page"),
+    path("imports/<str:id>", importing.import_page, name="import_page"),
+    path("imports/<str:id>/start", importing.start, name="start_import_page"),
+    path("imports/<str:id>/<str:verb>", importing.act, name="import_act"),
+    path("spaces/<str:space>/import", importing.import_into, name="import_into"),
     path("api/v1/imports", api.Imports.as_view(), name="imports"),
     path("api/v1/imports/<str:id>", api.OneImport.as_view(), name="import"),
     path("api/v1/imports/<str:id>/start", api.Start.as_view(), name="start_import"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,13 @@ def listed(
     rows = cursor().execute(_LIST, parameters).fetchall()
     conflicts = [orjson.loads(conflict) for _, conflict in rows[:limit]]
     return conflicts, rows[limit - 1][0] if len(rows) > limit else None
+
+
+def count_open(space_ids: Sequence[UUID]) -> int:
+    """How many conflicts wait in these spaces."""
+    query = "SELECT count(*) FROM sync_conflicts WHERE space_id = ANY(%b) AND state = 'open'"
+    row = cursor().execute(query, (list(space_ids),)).fetchone()
+    return row[0] if row else 0
 
 
 def found(conflict_id: UUID) -> tuple[UUID, int, dict[str, Any]]:

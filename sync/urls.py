@@ -3,8 +3,16 @@
 from django.urls import path
 
 from sync import api
+from sync.pages import conflicts, spaces
 
 urlpatterns = [
+    path("spaces/<str:space>", spaces.space_page, name="space_page"),
+    path("spaces/<str:space>/canvas", spaces.canvas_page, name="canvas_page"),
+    path("spaces/<str:space>/canvas.json", spaces.canvas_data, name="canvas_data"),
+    path("spaces/<str:space>/thought", spaces.thought_page, name="thought_page"),
+    path("spaces/<str:space>/history", spaces.history_page, name="history_page"),
+    path("conflicts", conflicts.conflicts_page, name="conflicts_page"),
+    path("conflicts/<str:conflict>", conflicts.resolve, name="resolve_page"),
     path("api/v1/spaces", api.Spaces.as_view(), name="spaces"),
     path("api/v1/spaces/<str:space>", api.OneSpace.as_view(), name="space"),
     path("api/v1/spaces/<str:space>/changes", api.Changes.as_view(), name="changes"),

@@ -121,12 +121,14 @@ NEW_THOUGHT: Final = {
 UPLOADED: Final = {"space": "<space>", "upload": "<upload>"}
 ONLY_UPLOADER: Final = {**in_space(Act.WRITE), "owner": frozenset({404})}
 """The upload is the editor's: to the owner of the space there is none."""
+GONE: Final = frozenset({410})
+REFUSED: Final = frozenset({400})
 NOT_NOW: Final = frozenset({409})
 WITHOUT_TUS: Final = frozenset({412})
 """The requests of this test do not speak tus; that is only said to who may know of the upload."""
 
 # A line an address. Methods that are not named must answer 405.
-ROWS: Final[Mapping[str, list[Row]]] = {
+API: Final[Mapping[str, list[Row]]] = {
     "livez": [on("GET", public())],
     "readyz": [on("GET", public())],
     "metrics": [on("GET", public())],
@@ -211,6 +213,43 @@ ROWS: Final[Mapping[str, list[Row]]] = {
     ],
 }
 
+PAGES: Final[Mapping[str, list[Row]]] = {
+    "": [on("GET", signed_in())],
+    "welcome/<token>": [on("GET", public(GONE)), on("POST", public(GONE))],
+    "join/<token>": [on("GET", public(GONE)), on("POST", public(GONE))],
+    "sign-in": [on("GET", public()), on("POST", public(REFUSED))],
+    "sign-out": [on("POST", public())],
+    "workspaces": [on("POST", signed_in())],
+    "workspaces/<workspace>": [on("GET", in_workspace(WorkspaceAct.MEET))],
+    "workspaces/<workspace>/invite": [on("POST", in_workspace(WorkspaceAct.MANAGE))],
+    "workspaces/<workspace>/members": [on("POST", in_workspace(WorkspaceAct.MANAGE))],
+    "workspaces/<workspace>/groups": [on("POST", in_workspace(WorkspaceAct.MANAGE))],
+    "devices": [on("GET", signed_in()), on("POST", signed_in())],
+    "devices/<device>/revoke": [on("POST", only("viewer", "manager"))],
+    "spaces": [on("POST", signed_in({404}))],  # the form names no lab
+    "spaces/<space>": [on("GET", in_space(Act.READ)), on("POST", in_space(Act.WRITE))],
+    "spaces/<space>/canvas": [on("GET", in_space(Act.READ))],
+    "spaces/<space>/canvas.json": [on("GET", in_space(Act.READ))],
+    "spaces/<space>/thought": [
+        on("GET", in_space(Act.READ), query=THOUGHT),
+        on("POST", in_space(Act.WRITE, frozenset({404})), query=THOUGHT),  # the form names no record
+    ],
+    "spaces/<space>/history": [on("GET", in_space(Act.READ), query=THOUGHT)],
+    "spaces/<space>/sharing": [on("GET", in_space(Act.KNOW)), on("POST", in_space(Act.SHARE))],
+    "spaces/<space>/settings": [on("POST", in_space(Act.SHARE))],
+    "spaces/<space>/import": [on("GET", in_space(Act.WRITE)), on("POST", in_space(Act.WRITE))],
+    "conflicts": [on("GET", signed_in())],
+    "conflicts/<conflict>": [on("POST", in_space(Act.WRITE))],
+    "imports": [on("GET", signed_in())],
+    "imports/<id>": [on("GET", only("editor"))],
+    "imports/<id>/start": [on("POST", only("editor"))],
+    "imports/<id>/<verb>": [on("POST", only("editor"))],
+}
+ROWS = API | {
+    route: [Row(row.method, page(row.expected), row.body, row.query) for row in rows]
+    for route, rows in PAGES.items()
+}
+
 # Django's admin makes many addresses, all behind one gate (`ManagersSite.admin_view`); what each shows to
 # those who pass is crawled in tests/workspaces/test_admin.py.
 GATES: Final[Mapping[str, Expected]] = {
@@ -272,6 +311,8 @@ def world(people: People) -> World:
             "object_id": str(people.space.pk),
             "id": _imported(people.ben, people.space.pk),
             "upload": _uploaded(people.ben),
+            "token": "nobody-made-this",
+            "verb": "cancel",
             "app_label": "workspaces",
             "table": "notes",
             "url": "nowhere",

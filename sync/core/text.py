@@ -271,3 +271,21 @@ def _walked_back(
             pairs.append((a_from + x, b_from + y))
         x, y = from_x, from_y
     return pairs
+
+
+def marked(one: str, other: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
+    """Both texts in pieces, each with whether it differs from the other text."""
+    a, b = _WORD.findall(one), _WORD.findall(other)
+    first: list[tuple[str, bool]] = []
+    second: list[tuple[str, bool]] = []
+    at_a = at_b = 0
+    for i, j, length in _matches(a, b):
+        for pieces, tokens, start, end in ((first, a, at_a, i), (second, b, at_b, j)):
+            if start < end:
+                pieces.append(("".join(tokens[start:end]), True))
+        if length:
+            same = "".join(a[i : i + length])
+            first.append((same, False))
+            second.append((same, False))
+        at_a, at_b = i + length, j + length
+    return first, second

@@ -1,0 +1,1 @@
+"""The pages about people: signing in, workspaces, sharing, devices. Views decode, call and render."""

@@ -1,0 +1,94 @@
+"""Who may do what in a space, as any document tool shows it; and its name, kind and archive."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from workspaces import actions
+from workspaces.access import Caller, OpenSpace, open_space, open_workspace
+from workspaces.actions import EVERYONE, Invited
+from workspaces.models import Group, SpaceKind, Workspace
+from workspaces.pages.labs import show_link
+from workspaces.pages.visiting import member_page, telling, told
+from workspaces.roles import ROLES, Act, WorkspaceAct
+from workspaces.values import plain_text
+
+
+@member_page("POST")
+def create(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """A new space in one of the caller's labs."""
+    opened = open_workspace(caller, request.POST.get("workspace", ""), WorkspaceAct.CREATE)
+    with telling(request):
+        name, kind = request.POST.get("name", ""), request.POST.get("kind", "")
+        made = actions.create_space(opened.id, plain_text(name, "name"), kind, by=caller)
+        told(
+            request,
+            _("%(name)s is ready. Import a LogoMesh file, or connect your LogoMesh.") % {"name": made.name},
+        )
+        return redirect("space_page", made.pk)
+    return redirect("/")
+
+
+@member_page("GET", "POST")
+def sharing(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
+    opened = open_space(caller, space, Act.KNOW if request.method != "POST" else Act.SHARE)
+    if request.method == "POST":
+        with telling(request):
+            _share(request, caller, opened)
+        return redirect("sharing", opened.id)
+    context = {
+        "space": opened,
+        "may_share": opened.role == "owner" or opened.manages,
+        "given": actions.given_roles(opened.id),
+        "groups": Group.objects.filter(workspace=opened.workspace_id, everyone=False).order_by("label"),
+        "roles": ROLES,
+        "link": request.session.pop("invitation_link", None),
+    }
+    return render(request, "workspaces/sharing.html", context)
+
+
+@member_page("POST")
+def settings(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
+    """Rename, archive, take out of the archive, make shared or private."""
+    opened = open_space(caller, space, Act.SHARE)
+    verb = request.POST.get("verb", "")
+    with telling(request):
+        if verb == "rename":
+            actions.rename_space(opened.id, plain_text(request.POST.get("name"), "name"), by=caller)
+        elif verb == "archive":
+            actions.archive_space(opened.id, by=caller)
+        elif verb == "unarchive":
+            actions.unarchive_space(opened.id, by=caller)
+        elif verb == SpaceKind.SHARED:
+            actions.make_shared(opened.id, by=caller)
+        elif verb == SpaceKind.PRIVATE:
+            actions.make_private(opened.id, by=caller)
+        told(request, _("Done."))
+    return redirect("sharing", opened.id)
+
+
+def _share(request: HttpRequest, caller: Caller, space: OpenSpace) -> None:
+    """Give, change or take (`role` is empty) the role of a person, a group or everybody."""
+    who, role = request.POST.get("who", "").strip(), request.POST.get("role", "")
+    if who == EVERYONE:
+        if role:
+            actions.share_with_everyone(space.id, role, by=caller)
+        else:
+            actions.unshare_with_everyone(space.id, by=caller)
+    elif who.startswith("group:"):
+        name = who.removeprefix("group:")
+        if role:
+            actions.share_with_group(space.id, name, role, by=caller)
+        else:
+            actions.unshare_with_group(space.id, name, by=caller)
+    elif role:
+        given = actions.share_with_person(space.id, who, role, by=caller)
+        if isinstance(given, Invited):
+            workspace = Workspace.objects.get(pk=space.workspace_id)
+            show_link(request, given, workspace.name, caller)
+            return
+    else:
+        actions.unshare_with_person(space.id, who, by=caller)
+    told(request, _("Done. Devices hear of it at once."))
