@@ -109,7 +109,7 @@ def _edit_from_form(request: HttpRequest, caller: Caller, space: OpenSpace) -> N
     if type_ not in EDITABLE or not base.isdecimal():
         raise NotFound
     fields = {name: request.POST[name] for name in EDITABLE[type_] if name in request.POST}
-    # A browser sends CR LF between lines, LogoMesh writes LF.
+    # A browser ends lines with CR LF, LogoMesh with LF.
     fields = {name: value.replace("\r\n", "\n") for name, value in fields.items()}
     if type_ == "segments" and base == "0":
         fields["thought_id"] = request.GET.get("id", "")
@@ -134,9 +134,7 @@ def _edit(
     elif isinstance(result, Result) and result.status == "conflict":
         messages.warning(
             request,
-            _(
-                "Somebody else changed the same words meanwhile. Both versions are kept: decide under Conflicts."
-            ),
+            _("Somebody else changed the same words. Both versions are kept: see Conflicts."),
         )
     else:
         told(request, _("Saved."))
