@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from sync import searching
 from sync.core.records import key_of
 from sync.sql import cursor
 from sync.tables import TABLES
@@ -17,6 +18,8 @@ PAGE: Final = 50
 MOST_ON_A_MAP: Final = 5_000
 """So many thoughts a browser still draws and moves without a pause."""
 _MOST_LINKS: Final = 20_000
+_MOST_FOUND: Final = 500
+"""Hits of a search, best first, from which the list of thoughts is made."""
 
 _THOUGHTS: Final = """
     SELECT t.id, t.title, left(t.description, 280), t.color, t.updated_at,
@@ -27,9 +30,7 @@ _THOUGHTS: Final = """
             WHERE l.space_id = t.space_id AND l.thought_key = t.key AND NOT l.deleted)
     FROM sync_thoughts t WHERE t.space_id = %(space)s AND NOT t.deleted {where}
     ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %(limit)s OFFSET %(offset)s"""
-_MATCHING: Final = """AND (t.title ILIKE %(like)s OR t.description ILIKE %(like)s OR EXISTS (
-    SELECT FROM sync_segments s WHERE s.space_id = t.space_id AND s.thought_key = t.key AND NOT s.deleted
-    AND (s.title ILIKE %(like)s OR s.content ILIKE %(like)s)))"""
+_MATCHING: Final = "AND t.key = ANY(%(found)s)"
 _TAGGED: Final = """AND EXISTS (
     SELECT FROM sync_thought_tags l WHERE l.space_id = t.space_id AND l.thought_key = t.key
     AND l.tag_key = %(tag)s AND NOT l.deleted)"""
@@ -76,10 +77,9 @@ class Listed:
 def thoughts(space_id: UUID, *, text: str = "", tag: str = "", page: int = 1) -> tuple[list[Listed], bool]:
     """A page of thoughts, newest first, and whether more follow."""
     where = (_MATCHING if text else "") + (_TAGGED if tag else "")
-    like = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     parameters = {
         "space": space_id,
-        "like": like,
+        "found": _thoughts_found(space_id, text) if text else [],
         "tag": key_of("tags", tag),
         "limit": PAGE + 1,
         "offset": PAGE * (page - 1),
@@ -87,6 +87,12 @@ def thoughts(space_id: UUID, *, text: str = "", tag: str = "", page: int = 1) ->
     rows = cursor().execute(_THOUGHTS.format(where=where), parameters).fetchall()
     listed = [Listed(id_, title or "", start or "", *rest) for id_, title, start, *rest in rows[:PAGE]]
     return listed, len(rows) > PAGE
+
+
+def _thoughts_found(space_id: UUID, text: str) -> list[bytes]:
+    """The keys of the thoughts that the words are in, or in a segment of which."""
+    hits, _more = searching.search([space_id], text, limit=_MOST_FOUND)
+    return [key_of("thoughts", hit.thought_id) for hit in hits if hit.thought_id is not None]
 
 
 def tags(space_id: UUID) -> list[dict[str, Any]]:

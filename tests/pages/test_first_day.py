@@ -21,6 +21,10 @@ PASSWORD = "seven quiet herons"
 def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link: str, tmp_path: Path) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "response",
+        lambda answer: errors.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None,
+    )
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
 
     # The first account and its lab
@@ -105,7 +109,9 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
 
     # The managers' desk
     page.goto(f"{served.url}/admin/")
-    expect(page.get_by_text("Memory study").first).to_be_visible()
+    page.get_by_role("link", name="Shared spaces 1").click()
+    expect(page.get_by_role("link", name="Memory study")).to_be_visible()
+    expect(page.get_by_text("Notebook")).to_have_count(0)
     assert errors == []
 
 
