@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz fuzz-api mutants check format hostile bench schema reference requirements clean
+.PHONY: help run setup test fuzz fuzz-api mutants check format hostile bench screenshots schema reference requirements clean
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ hostile: $(VENV)/.development ## Read 10,000 files made to do harm, as the sandb
 
 bench: $(VENV)/.development ## Measure push, pull and migration against the raw limit of the database
 	$(BIN)/python -m tests.bench $(ARGS)
+
+screenshots: $(VENV)/.development ## Make docs/screenshots anew (needs Chromium)
+	$(BIN)/python -m tests.screenshots
 
 schema: $(VENV)/.development ## Write docs/openapi.yaml from the code
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -43,6 +44,9 @@ BLUES = {
 }
 
 UNFOLD: dict[str, Any] = {
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("logomesh.svg")}
+    ],
     "SITE_TITLE": "LogoMesh",
     "SITE_HEADER": "LogoMesh",
     "SITE_SUBHEADER": workspace_names,

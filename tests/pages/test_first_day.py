@@ -99,7 +99,7 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
     page.get_by_label("A name for the device").fill("Laptop")
     page.get_by_role("button", name="Make a token").click()
     token = page.locator("#token").inner_text()
-    pushed = _push_conflicting_title(served.url, shared.rpartition("/")[2], token)
+    pushed = push_conflicting_title(served.url, shared.rpartition("/")[2], token, "t1", "From the train")
     assert pushed == "conflict"
     page.goto(f"{served.url}/conflicts")
     page.get_by_role("button", name="Take the other").click()
@@ -115,15 +115,15 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
     assert errors == []
 
 
-def _push_conflicting_title(url: str, space: str, token: str) -> str:
+def push_conflicting_title(url: str, space: str, token: str, thought: str, title: str) -> str:
     """A title written on what was imported, by a device that never saw the edit on the page."""
     with httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Token {token}"}) as client:
-        history = client.get(f"/spaces/{space}/history", params={"type": "thoughts", "id": "t1"}).json()
+        history = client.get(f"/spaces/{space}/history", params={"type": "thoughts", "id": thought}).json()
         before = min(entry["version"] for entry in history["entries"]) - 1
         base = before or 1
         change = {
-            "change_id": str(uuid4()), "type": "thoughts", "id": "t1", "base": base,
-            "set": {"title": "From the train"},
+            "change_id": str(uuid4()), "type": "thoughts", "id": thought, "base": base,
+            "set": {"title": title},
         }  # fmt: skip
         answer = client.post(
             f"/spaces/{space}/changes", content=json.dumps({"seen": base, "changes": [change]})
