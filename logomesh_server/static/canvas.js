@@ -13,6 +13,10 @@ addEventListener("DOMContentLoaded", async () => {
   const placed = thoughts.filter((t) => t.x !== null && t.y !== null);
   const right = placed.reduce((most, t) => Math.max(most, t.x), 0) + 200;
   const apart = placed.length > 0 && new Set(placed.map((t) => `${t.x} ${t.y}`)).size > placed.length / 2;
+  // Canvases reach from a handful of pixels to many thousands: marks and words grow with them.
+  const reach = (axis) => placed.reduce(([least, most], t) => [Math.min(least, t[axis]), Math.max(most, t[axis])], [Infinity, -Infinity]);
+  const [[left, end], [top, bottom]] = [reach("x"), reach("y")];
+  const scale = apart ? Math.min(8, Math.max(1, (end - left) / 1000, (bottom - top) / 600)) : 1;
   const side = Math.ceil(Math.sqrt(thoughts.length));
   const position = (t, n) => (apart && t.x !== null && t.y !== null
     ? { x: t.x, y: t.y }
@@ -26,15 +30,16 @@ addEventListener("DOMContentLoaded", async () => {
     layout: { name: "preset", fit: true, padding: 30 },
     minZoom: 0.02, maxZoom: 4, wheelSensitivity: 0.3, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
     style: [
-      { selector: "node", style: { "background-color": "data(colour)", width: 26, height: 26, label: "data(title)", "font-size": 11, color: named("--ink"), "text-max-width": 130, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 4, "min-zoomed-font-size": 8, "border-width": 1, "border-color": named("--line") } },
-      { selector: "edge", style: { width: 1.2, "line-color": named("--soft"), opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "target-arrow-color": named("--soft"), "arrow-scale": 0.7 } },
+      { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "min-zoomed-font-size": 7, "border-width": scale, "border-color": named("--line") } },
+      { selector: "edge", style: { width: 1.2 * scale, "line-color": named("--soft"), opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "target-arrow-color": named("--soft"), "arrow-scale": 0.8 * scale } },
       { selector: 'edge[type = "contradicts"]', style: { "line-color": named("--bad"), "target-arrow-color": named("--bad") } },
       { selector: 'edge[type = "supports"]', style: { "line-color": named("--good"), "target-arrow-color": named("--good") } },
       { selector: ".far", style: { opacity: 0.12 } },
-      { selector: ".found", style: { "border-width": 4, "border-color": named("--accent"), "z-index": 9 } },
+      { selector: ".found", style: { "border-width": 4 * scale, "border-color": named("--accent"), "z-index": 9 } },
     ],
   });
   graph.autoungrabify(true);
+  graph.on("resize", () => graph.fit(undefined, 30));
   const show = (near) => graph.batch(() => { graph.elements().removeClass("far found"); if (near) graph.elements().not(near).addClass("far"); });
   graph.on("tap", "node", (event) => show(event.target.closedNeighborhood()));
   graph.on("tap", (event) => { if (event.target === graph) show(null); });

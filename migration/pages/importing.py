@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from migration import imports
 from migration.imports import Choices
+from migration.mapping import COUNTED
 from migration.models import WORKING, Import, State
 from workspaces.access import Caller, open_space
 from workspaces.models import Space
@@ -125,5 +126,7 @@ def _table(name: str, table: dict[str, Any]) -> dict[str, Any]:
         % {"n": n, "why": REASONS.get(reason, reason)}
         for reason, n in table.get("reasons", {}).items()
     ]
-    adjusted = sum(table.get("deviations", {}).values())
+    adjusted = sum(
+        n for deviation, n in table.get("deviations", {}).items() if deviation.split("/")[0] not in COUNTED
+    )
     return {"name": name, **table, "why": reasons, "adjusted": adjusted}

@@ -16,6 +16,7 @@ from sync.core.text import marked
 from sync.models import Origin
 from sync.push import edit
 from sync.push.validating import Rejected
+from sync.templatetags.records import as_text
 from workspaces.access import Caller, open_space, visible_spaces
 from workspaces.ids import uuid7
 from workspaces.pages.visiting import member_page, telling, told
@@ -71,13 +72,13 @@ def _shown(conflict: dict[str, Any]) -> dict[str, Any]:
     """A conflict with each field's two sides in pieces: (words, whether they differ)."""
     fields = []
     for name, sides in conflict["fields"].items():
-        server, client = (_as_text(sides.get(side)) for side in ("server", "client"))
+        server, client = (as_text(sides.get(side)) for side in ("server", "client"))
         theirs, mine = marked(server, client)
         proposal = (conflict["proposal"] or {}).get(name)
         fields.append(
             {
                 "name": name,
-                "base": _as_text(sides.get("base")),
+                "base": as_text(sides.get("base")),
                 "server": theirs,
                 "client": mine,
                 "client_text": client,
@@ -85,9 +86,3 @@ def _shown(conflict: dict[str, Any]) -> dict[str, Any]:
             }
         )
     return {**conflict, "sides": fields, "has_proposal": bool(conflict["proposal"])}
-
-
-def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else str(value)
