@@ -21,6 +21,14 @@ addEventListener("DOMContentLoaded", async () => {
   const position = (t, n) => (apart && t.x !== null && t.y !== null
     ? { x: t.x, y: t.y }
     : { x: (apart ? right : 0) + (n % side) * 150, y: Math.floor(n / side) * 90 });
+  const styles = () => [
+    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "min-zoomed-font-size": 7, "border-width": scale, "border-color": named("--line") } },
+    { selector: "edge", style: { width: 1.2 * scale, "line-color": named("--soft"), opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "target-arrow-color": named("--soft"), "arrow-scale": 0.8 * scale } },
+    { selector: 'edge[type = "contradicts"]', style: { "line-color": named("--bad"), "target-arrow-color": named("--bad") } },
+    { selector: 'edge[type = "supports"]', style: { "line-color": named("--good"), "target-arrow-color": named("--good") } },
+    { selector: ".far", style: { opacity: 0.12 } },
+    { selector: ".found", style: { "border-width": 4 * scale, "border-color": named("--accent"), "z-index": 9 } },
+  ];
   const graph = cytoscape({
     container: map,
     elements: [
@@ -29,15 +37,9 @@ addEventListener("DOMContentLoaded", async () => {
     ],
     layout: { name: "preset", fit: true, padding: 30 },
     minZoom: 0.02, maxZoom: 4, wheelSensitivity: 0.3, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
-    style: [
-      { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "min-zoomed-font-size": 7, "border-width": scale, "border-color": named("--line") } },
-      { selector: "edge", style: { width: 1.2 * scale, "line-color": named("--soft"), opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "target-arrow-color": named("--soft"), "arrow-scale": 0.8 * scale } },
-      { selector: 'edge[type = "contradicts"]', style: { "line-color": named("--bad"), "target-arrow-color": named("--bad") } },
-      { selector: 'edge[type = "supports"]', style: { "line-color": named("--good"), "target-arrow-color": named("--good") } },
-      { selector: ".far", style: { opacity: 0.12 } },
-      { selector: ".found", style: { "border-width": 4 * scale, "border-color": named("--accent"), "z-index": 9 } },
-    ],
+    style: styles(),
   });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => graph.style(styles()));
   graph.autoungrabify(true);
   graph.on("resize", () => graph.fit(undefined, 30));
   const show = (near) => graph.batch(() => { graph.elements().removeClass("far found"); if (near) graph.elements().not(near).addClass("far"); });
