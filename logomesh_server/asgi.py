@@ -10,7 +10,7 @@ wsgi = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402  (Django is set up above)
 
-from . import admitting, rendering  # noqa: E402
+from . import admitting, counting, rendering  # noqa: E402
 from .intake import Intake, Limits, Message, Receive, Scope, Send, environ_of  # noqa: E402
 from .processes import end_with_parent  # noqa: E402
 
@@ -20,6 +20,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
     from sync.pull import live
 
     begun = False
+    counting.gauge("logomesh_streams", len(live.hub) + 1)
 
     async def note(message: Message) -> None:
         nonlocal begun
@@ -33,6 +34,8 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
         if not begun:
             await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if begun else body})
+    finally:
+        counting.gauge("logomesh_streams", len(live.hub))
 
 
 settings.INTAKE["spool"].mkdir(parents=True, exist_ok=True)

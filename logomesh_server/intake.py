@@ -271,10 +271,16 @@ def _announced_length(scope: Scope) -> int | None:
     return 0 if scope["http_version"] != "2" or scope["method"] in {"GET", "HEAD"} else None
 
 
+_CHANGES = re.compile(r"/api/v1/spaces/[^/]+/changes")
+_SYNCED = {"POST": "logomesh_pushes_total", "GET": "logomesh_pulls_total"}
+
+
 def _count(scope: Scope, status: int, started: float) -> None:
     method = scope["method"] if scope["method"] in KNOWN_METHODS else "OTHER"
     counting.count("logomesh_requests_total", method=method, status=status)
     counting.count("logomesh_request_seconds_total", time.monotonic() - started)
+    if _CHANGES.fullmatch(scope["path"]) and method in _SYNCED:
+        counting.count(_SYNCED[method], status=status)
 
 
 def _too_large(path: str, limit: int) -> Problem:

@@ -88,6 +88,7 @@ BEHIND_POOLER = env.choice("LOGOMESH_DB_POOLER", ("", "session", "transaction"))
 DATABASE_HABITS = profile.Habits(
     connections=2 * WEB_THREADS + 2,  # a thread that passes a large body on holds a second one for a moment
     pooled_by_transaction=BEHIND_POOLER,
+    pool=env.flag("LOGOMESH_DB_POOL", default=True),
     prepared=env.flag("LOGOMESH_DB_PREPARED", default=not BEHIND_POOLER),
     statement_seconds=env.number("LOGOMESH_DB_STATEMENT_SECONDS", 300),
     lock_seconds=env.number("LOGOMESH_DB_LOCK_SECONDS", 30),

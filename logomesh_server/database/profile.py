@@ -269,6 +269,8 @@ class Habits:
     """At most so many for one process."""
     pooled_by_transaction: bool = False
     """A pooler in between gives us another session for each transaction."""
+    pool: bool = True
+    """Connections are kept for the next request; else each makes its own."""
     prepared: bool = True
     """Statements may be prepared: the hot paths ask for it."""
     statement_seconds: int = 300
@@ -292,10 +294,12 @@ def django(profile: Profile, habits: Habits) -> dict[str, Any]:
         "application_name": "logomesh",
         **profile.options,
         "prepare_threshold": _ONLY_WHEN_ASKED if habits.prepared else None,
+    }
+    if habits.pool:
         # An attempt to reconnect is given up soon, so that the next request begins a new one: the pool's own
         # pauses grow to minutes, and a database that is back would wait for us.
-        "pool": {"min_size": 0, "max_size": habits.connections, "timeout": 5, "reconnect_timeout": 2},
-    }
+        sizes = {"min_size": 0, "max_size": habits.connections}
+        options["pool"] = {**sizes, "timeout": 5, "reconnect_timeout": 2}
     if not habits.pooled_by_transaction:
         options["options"] = " ".join([*_session(profile, habits), options.get("options", "")]).strip()
     return {

@@ -70,6 +70,10 @@ class Hub:
         self.by_person: dict[str, set[Stream]] = defaultdict(set)
         self._listening: asyncio.Task[None] | None = None
 
+    def __len__(self) -> int:
+        """How many streams are open."""
+        return sum(map(len, self.by_person.values()))
+
     def add(self, stream: Stream) -> None:
         self.by_person[str(stream.caller.person_id)].add(stream)
         for space in stream.roles:

@@ -54,7 +54,9 @@ def make_department(made: Server, data: Path) -> Department:
 
 
 def redis() -> dict[str, str]:
-    """The test run's Redis, a part of it that no other process of the run uses."""
+    """The test run's Redis, a part of it that no other process of the run uses; outside of one, nothing."""
+    if "REDIS_URL" not in os.environ:
+        return {}
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     return {"REDIS_URL": f"{os.environ['REDIS_URL'].split('?')[0]}?db={12 + worker % 4}"}
 

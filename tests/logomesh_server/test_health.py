@@ -54,3 +54,24 @@ def test_metrics_with_a_token_are_for_its_bearer(client: Client, settings) -> No
     assert client.get("/metrics", HTTP_AUTHORIZATION="Bearer wrong").status_code == 404
     answer = client.get("/metrics", HTTP_AUTHORIZATION="Bearer secret", REMOTE_ADDR="192.0.2.7")
     assert answer.status_code == 200
+
+
+@pytest.mark.django_db
+def test_metrics_tell_of_devices_jobs_conflicts_and_pools(client: Client, people) -> None:
+    device = people.ben.device
+    change = {"change_id": "01980000-0000-7000-8000-000000000001", "type": "thoughts", "id": "t1", "base": 0}
+    address = f"/api/v1/spaces/{people.space.pk}/changes"
+    cursor = client.get(address, headers=people.ben.headers).json()["cursor"]
+    assert client.get(address, {"cursor": cursor}, headers=people.ben.headers).status_code == 200
+    body = {"changes": [{**change, "set": {"title": "One"}}]}
+    pushed = client.post(address, body, content_type="application/json", headers=people.eva.headers)
+    assert pushed.status_code == 200, pushed.content
+    counting.gauge("logomesh_streams", 3)
+    told = client.get("/metrics").text
+    assert f'logomesh_device_lag_versions{{device="{device.pk}"}} 1' in told
+    assert f'logomesh_device_seen_seconds{{device="{device.pk}"}} ' in told
+    assert 'logomesh_database_connections{state="active"} ' in told
+    assert "logomesh_streams 3" in told
+    assert "logomesh_pool_requests_total" in told
+    for secret in (people.ben.email, people.space.name, "One", people.ben.token):
+        assert secret not in told
