@@ -26,6 +26,7 @@ from tests.sync.devices import change
 if TYPE_CHECKING:
     from tests.people import People
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 CHECKS = [
     schemathesis.checks.not_a_server_error,
