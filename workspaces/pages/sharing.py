@@ -25,7 +25,7 @@ def create(request: HttpRequest, caller: Caller) -> HttpResponse:
         made = actions.create_space(opened.id, plain_text(name, "name"), kind, by=caller)
         told(
             request,
-            _("%(name)s is ready. Import a LogoMesh file, or connect your LogoMesh.") % {"name": made.name},
+            _("%(name)s is ready. Import a LogoMesh file, or connect a device.") % {"name": made.name},
         )
         return redirect("space_page", made.pk)
     return redirect("/")
