@@ -34,7 +34,12 @@ REASONS = {
     "deleted-in-space": gettext_lazy("they were deleted in the space"),
 }
 """Why rows are set aside, in plain words."""
-_ACTS = {"pause": imports.pause, "resume": imports.resume, "cancel": imports.cancel}
+_ACTS = {
+    "pause": imports.pause,
+    "resume": imports.resume,
+    "cancel": imports.cancel,
+    "undo": imports.undo,
+}
 
 
 @member_page("GET")
@@ -70,8 +75,7 @@ def import_page(request: HttpRequest, caller: Caller, id: str) -> HttpResponse:
 @member_page("POST")
 def start(request: HttpRequest, caller: Caller, id: str) -> HttpResponse:
     with telling(request):
-        strategy = request.POST.get("strategy", "full")
-        imports.start(caller, id, Choices(strategy, dry_run="dry_run" in request.POST))
+        imports.start(caller, id, Choices(dry_run="dry_run" in request.POST))
     return redirect("import_page", id)
 
 
@@ -106,7 +110,7 @@ def _shown(found: Import) -> dict[str, Any]:
     return {
         "found": found,
         "space": space,
-        "working": found.state in WORKING,
+        "working": found.state in WORKING or found.undoing,
         "assessment": assessment,
         "report": report,
         "percent": round(100 * found.progress.get("rows", 0) / of) if of else 0,

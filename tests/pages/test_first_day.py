@@ -69,7 +69,7 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
     page.get_by_role("link", name="Import", exact=True).click()
     page.get_by_label("The file").set_input_files(full(tmp_path / "lab.sqlite3", "S2x"))
     page.get_by_role("button", name="Send and read it").click()
-    expect(page.get_by_role("heading", name="How do you want it?")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="Bring it into the space")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("their thought is not in the file").first).to_be_visible()
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("Done and verified")).to_be_visible(timeout=60_000)
