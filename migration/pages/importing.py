@@ -31,6 +31,7 @@ REASONS = {
     "id-is-a-blob": gettext_lazy("their id is no text"),
     "id-is-not-utf8": gettext_lazy("their id is no readable text"),
     "differs-from-existing": gettext_lazy("the space has another version of them, which was kept"),
+    "unknown-table": gettext_lazy("it is no table of LogoMesh; it is kept whole with the import"),
     "deleted-in-space": gettext_lazy("they were deleted in the space"),
 }
 """Why rows are set aside, in plain words."""

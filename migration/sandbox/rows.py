@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from migration.cells import Cell, RawText, plain_object, read_id
-from migration.dialects import LEDGERS, Dialect, Schema, Table
+from migration.dialects import Dialect, Schema, Table
 from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources, unknown_source
 from migration.sandbox.limits import LARGEST_CONVERTED
 from migration.sandbox.opening import quoted
@@ -50,7 +50,7 @@ class Reader:
         self.unknown = {
             name: unknown_source(table, dialect)
             for name, table in schema.tables.items()
-            if name not in self.sources and name not in LEDGERS
+            if name not in self.sources
         }
         """Lower-case name -> table that LogoMesh does not know, or not with these columns."""
         self._temporary: set[str] = set()

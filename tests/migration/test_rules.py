@@ -444,3 +444,15 @@ def test_a_write_ahead_log_goes_with_its_own_file_only(space: Any, laptop: Devic
     alone = tmp_path / "alone"
     alone.write_bytes(Path(f"{other}-wal").read_bytes())
     assert assess(laptop.caller, space.pk, alone).problem["type"] == "wal-alone"
+
+
+def test_ledgers_are_counted_like_any_table_that_is_not_of_thoughts(
+    space: Any, laptop: Device, tmp_path: Path
+) -> None:
+    with LogoMeshFile(tmp_path / "file.sqlite3", "S2") as file:
+        file.thought("t1")
+        file.db.execute("CREATE TABLE _migrations (name TEXT PRIMARY KEY, applied_at DATETIME)")
+        file.add("_migrations", name="001_initial_schema.ts", applied_at=NEW)
+    report = migrate(laptop.caller, space.pk, tmp_path / "file.sqlite3").report or {}
+    ledger = report["tables"]["_migrations"]
+    assert (ledger["rows_in"], ledger["migrated"], ledger["set_aside"]) == (1, 0, 1)
