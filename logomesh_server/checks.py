@@ -78,7 +78,7 @@ def web(**_: Any) -> list[CheckMessage]:
         found.append(
             Warning(
                 "People reach the server without TLS.",
-                hint="Put a proxy that ends TLS in front (deploy/Caddyfile) and set LOGOMESH_HTTPS=1.",
+                hint="Put a proxy that ends TLS in front, such as Caddy, and set LOGOMESH_HTTPS=1.",
                 id="logomesh.W007",
             )
         )
