@@ -14,8 +14,7 @@ from migration import imports
 from migration.imports import Choices
 from migration.mapping import COUNTED
 from migration.models import WORKING, Import, State
-from workspaces.access import Caller, open_space
-from workspaces.models import Space
+from workspaces.access import Caller, open_space, visible_spaces
 from workspaces.pages.visiting import member_page, telling, told
 from workspaces.problems import NotFound
 from workspaces.roles import Act
@@ -46,7 +45,7 @@ _ACTS = {
 @member_page("GET")
 def imports_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     mine = imports.imports_of(caller)
-    names = dict(Space.objects.filter(pk__in={each.space_id for each in mine}).values_list("pk", "name"))
+    names = {space.id: space.name for space in visible_spaces(caller)}
     context = {"imports": [(each, names.get(each.space_id, "")) for each in mine]}
     return render(request, "migration/imports.html", context)
 
@@ -70,7 +69,7 @@ def import_page(request: HttpRequest, caller: Caller, id: str) -> HttpResponse:
     """Where an import stands; while it works, the page asks again by itself."""
     found = imports.find_import(caller, id)
     part = "migration/import_state.html" if request.headers.get("HX-Request") else "migration/import.html"
-    return render(request, part, _shown(found))
+    return render(request, part, _shown(caller, found))
 
 
 @member_page("POST")
@@ -104,10 +103,10 @@ def _parts(sent: list[UploadedFile[Any] | Any]) -> tuple[dict[str, UploadedFile[
     return parts, shown
 
 
-def _shown(found: Import) -> dict[str, Any]:
+def _shown(caller: Caller, found: Import) -> dict[str, Any]:
     assessment, report = found.assessment or {}, found.report or {}
     of = found.progress.get("of") or 0
-    space = Space.objects.get(pk=found.space_id)
+    space = next((each for each in visible_spaces(caller) if each.id == found.space_id and each.role), None)
     return {
         "found": found,
         "space": space,
