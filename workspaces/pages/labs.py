@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from workspaces import actions, invitations
-from workspaces.access import Caller, open_workspace
+from workspaces.access import Caller, OpenWorkspace, open_workspace
 from workspaces.actions import Invited
 from workspaces.models import Group, Invitation, Membership, WorkspaceRole
 from workspaces.pages.visiting import member_page, telling, told
@@ -29,34 +27,18 @@ def create(request: HttpRequest, caller: Caller) -> HttpResponse:
 
 @member_page("GET")
 def people(request: HttpRequest, caller: Caller, workspace: str) -> HttpResponse:
-    opened = open_workspace(caller, workspace, WorkspaceAct.MEET)
-    manages = opened.role == WorkspaceRole.MANAGER
-    members = (
-        Membership.objects.filter(workspace=opened.id).select_related("person").order_by("person__email")
-    )
-    waiting = Invitation.objects.filter(workspace=opened.id, accepted_at=None, space=None).order_by("email")
-    groups = Group.objects.filter(workspace=opened.id, everyone=False).order_by("label")
-    context = {
-        "workspace": opened,
-        "manages": manages,
-        "members": members,
-        "waiting": waiting if manages else (),
-        "groups": [(group.label, list(group.user_set.order_by("email"))) for group in groups],
-        "roles": WorkspaceRole.choices,
-        "link": request.session.pop("invitation_link", None),
-    }
-    return render(request, "workspaces/people.html", context)
+    return _people_page(request, open_workspace(caller, workspace, WorkspaceAct.MEET))
 
 
 @member_page("POST")
 def invite(request: HttpRequest, caller: Caller, workspace: str) -> HttpResponse:
-    """Invite by a link, which is mailed where the server can and shown once in any case."""
+    """Invite by a link, which is mailed where the server can and shown in the answer, nowhere else."""
     opened = open_workspace(caller, workspace, WorkspaceAct.MANAGE)
     with telling(request):
         invited = actions.invite(
             opened.id, request.POST.get("email", ""), request.POST.get("role", ""), by=caller
         )
-        show_link(request, invited, opened.name, caller)
+        return _people_page(request, opened, shown_link(request, invited, opened.name))
     return redirect("people", opened.id)
 
 
@@ -85,9 +67,31 @@ def create_group(request: HttpRequest, caller: Caller, workspace: str) -> HttpRe
     return redirect("people", opened.id)
 
 
-def show_link(request: HttpRequest, invited: Invited, workspace: str, caller: Caller) -> None:
-    """Keep an invitation's link for the next page, which shows it once."""
+def _people_page(
+    request: HttpRequest, opened: OpenWorkspace, link: dict[str, str] | None = None
+) -> HttpResponse:
+    manages = opened.role == WorkspaceRole.MANAGER
+    members = (
+        Membership.objects.filter(workspace=opened.id).select_related("person").order_by("person__email")
+    )
+    waiting = Invitation.objects.filter(workspace=opened.id, accepted_at=None, space=None).order_by("email")
+    groups = Group.objects.filter(workspace=opened.id, everyone=False).order_by("label")
+    context = {
+        "workspace": opened,
+        "manages": manages,
+        "members": members,
+        "waiting": waiting if manages else (),
+        "groups": [(group.label, list(group.user_set.order_by("email"))) for group in groups],
+        "roles": WorkspaceRole.choices,
+        "link": link,
+    }
+    return render(request, "workspaces/people.html", context)
+
+
+def shown_link(request: HttpRequest, invited: Invited, workspace: str) -> dict[str, str]:
+    """An invitation's link for the page that answers; it is kept nowhere."""
     base = settings.PUBLIC_URL or request.build_absolute_uri("/")
-    inviter: Any = request.user
-    link = invitations.deliver(invited, workspace, str(inviter), base)
-    request.session["invitation_link"] = {"email": invited.email, "link": link}
+    return {
+        "email": invited.email,
+        "link": invitations.deliver(invited, workspace, str(request.user), base),
+    }

@@ -10,7 +10,7 @@ from workspaces import actions
 from workspaces.access import Caller, OpenSpace, open_space, open_workspace
 from workspaces.actions import EVERYONE, Invited
 from workspaces.models import Group, SpaceKind, Workspace
-from workspaces.pages.labs import show_link
+from workspaces.pages.labs import shown_link
 from workspaces.pages.visiting import member_page, telling, told
 from workspaces.roles import ROLES, Act, WorkspaceAct
 from workspaces.values import plain_text
@@ -36,17 +36,16 @@ def sharing(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
     opened = open_space(caller, space, Act.KNOW if request.method != "POST" else Act.SHARE)
     if request.method == "POST":
         with telling(request):
-            _share(request, caller, opened)
+            invited = _share(
+                caller, opened, request.POST.get("who", "").strip(), request.POST.get("role", "")
+            )
+            if invited is None:
+                told(request, _("Done. Devices hear of it at once."))
+            else:
+                workspace = Workspace.objects.get(pk=opened.workspace_id)
+                return _sharing_page(request, opened, shown_link(request, invited, workspace.name))
         return redirect("sharing", opened.id)
-    context = {
-        "space": opened,
-        "may_share": opened.role == "owner" or opened.manages,
-        "given": actions.given_roles(opened.id),
-        "groups": Group.objects.filter(workspace=opened.workspace_id, everyone=False).order_by("label"),
-        "roles": ROLES,
-        "link": request.session.pop("invitation_link", None),
-    }
-    return render(request, "workspaces/sharing.html", context)
+    return _sharing_page(request, opened)
 
 
 @member_page("POST")
@@ -69,9 +68,22 @@ def settings(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
     return redirect("sharing", opened.id)
 
 
-def _share(request: HttpRequest, caller: Caller, space: OpenSpace) -> None:
+def _sharing_page(
+    request: HttpRequest, opened: OpenSpace, link: dict[str, str] | None = None
+) -> HttpResponse:
+    context = {
+        "space": opened,
+        "may_share": opened.role == "owner" or opened.manages,
+        "given": actions.given_roles(opened.id),
+        "groups": Group.objects.filter(workspace=opened.workspace_id, everyone=False).order_by("label"),
+        "roles": ROLES,
+        "link": link,
+    }
+    return render(request, "workspaces/sharing.html", context)
+
+
+def _share(caller: Caller, space: OpenSpace, who: str, role: str) -> Invited | None:
     """Give, change or take (`role` is empty) the role of a person, a group or everybody."""
-    who, role = request.POST.get("who", "").strip(), request.POST.get("role", "")
     if who == EVERYONE:
         if role:
             actions.share_with_everyone(space.id, role, by=caller)
@@ -85,10 +97,7 @@ def _share(request: HttpRequest, caller: Caller, space: OpenSpace) -> None:
             actions.unshare_with_group(space.id, name, by=caller)
     elif role:
         given = actions.share_with_person(space.id, who, role, by=caller)
-        if isinstance(given, Invited):
-            workspace = Workspace.objects.get(pk=space.workspace_id)
-            show_link(request, given, workspace.name, caller)
-            return
+        return given if isinstance(given, Invited) else None
     else:
         actions.unshare_with_person(space.id, who, by=caller)
-    told(request, _("Done. Devices hear of it at once."))
+    return None
