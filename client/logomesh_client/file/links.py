@@ -1,0 +1,96 @@
+"""What a file is attached to: the spaces whose records stand in it, and how far each of them is in step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class State(Enum):
+    """How things stand with one space of a file. Reads and writes of the app never wait for any of them."""
+
+    ONLINE = "online"  # the last exchange with the server went well
+    DEGRADED = "degraded"  # the server answers, but not as it should: busy, read-only, archived
+    OFFLINE = "offline"  # the server is not reached: the normal state of a laptop
+    ACCESS_LOST = "access-lost"  # the space may no longer be seen: what was not sent is put aside
+    ATTENTION = "attention"  # a person must look: something was refused, or two copies differ twice
+
+
+@dataclass(frozen=True)
+class SpaceLink:
+    """A space to attach a file to."""
+
+    space: str
+    """Its id on the server."""
+    server: str
+    """The server's address, without `/api/v1`."""
+    name: str = ""
+    scope: dict[str, Any] = field(default_factory=dict)
+    """Selective sync: the scope filters of a pull (`tag`, `cluster`, `updated_after`, `updated_before`)."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One space of an attached file, as it stands in the file's own tables."""
+
+    number: int
+    space: str
+    server: str
+    name: str
+    home: bool
+    """New thoughts go there."""
+    scope: dict[str, Any]
+    cursor: str | None
+    """Where the next pull goes on; None until the first pull is complete."""
+    epoch: str | None
+    seen: int
+    """The version of the space up to which it was pulled."""
+    state: State
+    reason: str
+    """Why the state is not `online`, in words; "" if it is."""
+    contact: float | None
+    """When the server last answered, in seconds since 1970."""
+    proof: float | None
+    """When the copy last proved equal to the server's by its digest, in seconds since 1970."""
+    proof_version: int | None
+    """The version of the space at that time."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A change that cannot be sent as it is, and why. It is kept until it can, or a person decides."""
+
+    space: str | None
+    type: str
+    id: str
+    reason: str
+    """The server's problem type (`missing-parent`, `invalid-value` …) or `other-space`."""
+    detail: str
+
+
+@dataclass(frozen=True)
+class Push:
+    """What goes to the server in one push: stored in the file before it is sent, and sent again as it is."""
+
+    space: str
+    epoch: str | None
+    seen: int
+    changes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What `GET …/digest` says of a space, computed from the file."""
+
+    version: int
+    records: int
+    sectors: tuple[int, ...]
+    """256 numbers of 64 bits: the XOR of the hashes of each sector's records."""
+
+    @property
+    def whole(self) -> int:
+        total = 0
+        for sector in self.sectors:
+            total ^= sector
+        return total
