@@ -55,11 +55,15 @@ SEARCHED: Final = {
 _LAGGING: Final = """
     SELECT h.space_id FROM sync_spacehead h LEFT JOIN sync_searchindex i ON i.space_id = h.space_id
     WHERE h.head > coalesce(i.upto, 0) AND (
-        NOT EXISTS (SELECT FROM sync_changeset c WHERE c.space_id = h.space_id AND c.version = h.head
-                    AND c.at > now() - interval '3 seconds')
+        coalesce(i.not_before < now(), true)
+        AND NOT EXISTS (SELECT FROM sync_changeset c WHERE c.space_id = h.space_id AND c.version = h.head
+                        AND c.at > now() - interval '3 seconds')
         OR (SELECT c.at FROM sync_changeset c
             WHERE c.space_id = h.space_id AND c.version > coalesce(i.upto, 0)
             ORDER BY c.version LIMIT 1) < now() - interval '5 minutes')"""
+_POSTPONE: Final = """
+    UPDATE sync_searchindex SET not_before = now() + interval '10 seconds'
+    WHERE space_id = (SELECT space_id FROM sync_searchindex WHERE space_id = %b FOR UPDATE SKIP LOCKED)"""
 _BEGIN: Final = "INSERT INTO sync_searchindex (space_id, upto) VALUES (%b, 0) ON CONFLICT DO NOTHING"
 _HOLD: Final = """
     SELECT i.upto, h.head FROM sync_searchindex i JOIN sync_spacehead h ON h.space_id = i.space_id
@@ -82,6 +86,13 @@ _ADVANCE: Final = "UPDATE sync_searchindex SET upto = %b WHERE space_id = %b"
 def lagging() -> list[UUID]:
     """Spaces of which the index does not hold the latest version, and in which it is quiet."""
     return [space for (space,) in cursor().execute(_LAGGING)]
+
+
+def postpone(space_id: UUID) -> None:
+    """Have the index wait for ten seconds more: somebody needs the processors for work on this space."""
+    cur = cursor()
+    cur.execute(_BEGIN, (space_id,))
+    cur.execute(_POSTPONE, (space_id,))
 
 
 def catch_up(space_id: UUID) -> None:

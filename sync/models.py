@@ -129,6 +129,8 @@ class SearchIndex(models.Model):
     space_id = models.UUIDField(primary_key=True)
     upto = models.BigIntegerField(default=0)
     """Version of the space up to which all records are indexed."""
+    not_before = models.DateTimeField(null=True)
+    """Until then somebody needs the processors for other work on this space."""
 
 
 class SearchEntry(models.Model):

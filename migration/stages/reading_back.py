@@ -74,6 +74,7 @@ def _hash_query(type_: RecordType) -> str:
     simple = [test for field in type_.fields if (test := _is_simple(field))]
     usual = ", ".join(f"'{text}'" for text in extras)
     simple.append(f"t.extra IN ({usual})")
+    # LIMIT 1: ask the index for each key. Else PostgreSQL may read the whole table for every chunk.
     hashed = f"substr(sha256(convert_to({' || '.join(document)} || '}}', 'UTF8')), 1, 8)"
     return f"""
         SELECT string_agg(coalesce(h.hash, '\\x{UNKNOWN.hex()}'), '' ORDER BY w.n)
@@ -81,7 +82,7 @@ def _hash_query(type_: RecordType) -> str:
         LEFT JOIN LATERAL (
             SELECT CASE WHEN {" AND ".join(simple)} THEN {hashed} END AS hash
             FROM {TABLES[type_.name].name} t
-            WHERE t.space_id = %(space)b AND t.key = w.key AND NOT t.deleted) h ON true"""
+            WHERE t.space_id = %(space)b AND t.key = w.key AND NOT t.deleted LIMIT 1) h ON true"""
 
 
 HASHES: Final = {name: _hash_query(type_) for name, type_ in RECORD_TYPES.items()}

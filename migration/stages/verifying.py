@@ -25,6 +25,7 @@ from migration.stages.counting import Counts
 from migration.stages.reading_back import HASHES, UNKNOWN, WHOLE
 from migration.stages.reporting import report
 from sync.core.records import hash_of
+from sync.indexing import postpone
 from sync.sql import cursor
 
 _MOST_LISTED: Final = 1_000
@@ -66,6 +67,7 @@ def verify(job: Job) -> None:
     with reading(Request(imported.path, str(path.parent), "hash")) as frames:
         for frame in frames:
             if isinstance(frame, Chunk):
+                postpone(imported.space_id)
                 verifier.take(frame)
                 rows = sum(comparison.rows.values())
                 job.save(
