@@ -12,11 +12,11 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from migration import imports, shapes
-from migration.imports import Choices
+from migration.choosing import read_choices
 from migration.models import Import
 from workspaces.access import Caller
 from workspaces.api import PROBLEM
-from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body, text_in
+from workspaces.endpoint import BadRequest, Endpoint, json_answer, json_body, text_in
 
 
 class Imports(Endpoint):
@@ -69,16 +69,8 @@ class Start(Endpoint):
     )
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
         imports.find_import(self.caller, id)
-        body = json_body(request) if request.body else {}
-        if unknown := body.keys() - {"strategy", "filters", "dry_run"}:
-            raise BadRequest(f"There is nothing to choose that is called {min(unknown)[:60]}.")
-        strategy = choice_in(body, "strategy", imports.STRATEGIES) if "strategy" in body else "full"
-        filters, dry_run = body.get("filters") or {}, body.get("dry_run", False)
-        if not isinstance(filters, dict):
-            raise BadRequest("filters must be an object.", pointer="/filters")
-        if not isinstance(dry_run, bool):
-            raise BadRequest("dry_run must be true or false.", pointer="/dry_run")
-        return _answer(imports.start(self.caller, id, Choices(strategy, filters, dry_run)))
+        choices = read_choices(json_body(request) if request.body else {})
+        return _answer(imports.start(self.caller, id, choices))
 
 
 class _Act(Endpoint):

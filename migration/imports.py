@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from migration import files, uploads
+from migration.choosing import Choices, require_known_names
 from migration.jobs import wake_after_commit
 from migration.models import Import, SetAsideRow, State
 from migration.problems import NotNow
@@ -26,22 +26,12 @@ from workspaces.ids import uuid7
 from workspaces.problems import InvalidValue, NotFound, Problem
 from workspaces.roles import Act
 
-STRATEGIES: Final = ("full", "hybrid", "gradual")
 _OVER: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED, State.UNDONE})
 _UNDOABLE: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED})
 _PAUSABLE: Final = frozenset({State.COPYING, State.VERIFYING})
 _PAGE: Final = 100
 _PAGE_BYTES: Final = 8 * 1024**2
 """A page ends early once it holds this much."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a person chose before starting an import."""
-
-    strategy: str = "full"
-    filters: Mapping[str, Any] | None = None
-    dry_run: bool = False
 
 
 def create_import(
@@ -105,17 +95,15 @@ def imports_of(caller: Caller) -> list[Import]:
 
 
 def start(caller: Caller, id_: str | UUID, choices: Choices) -> Import:
-    """Begin to copy an assessed file."""
-    if choices.strategy not in STRATEGIES:
-        raise InvalidValue(f"strategy must be one of: {', '.join(STRATEGIES)}.", pointer="/strategy")
-    if choices.filters:
-        raise InvalidValue("filters are not supported yet: leave them out.", pointer="/filters")
+    """Begin to copy an assessed file. Raises `NotNow`, `InvalidValue` for filters that choose nothing."""
     with transaction.atomic():
         found = _locked(caller, id_)
         if found.state != State.READY:
             raise NotNow(f"It can be started when it is ready; it is {found.state}.")
         open_space(caller, found.space_id, Act.WRITE)
+        require_known_names(choices.filters, found.assessment or {})
         found.strategy, found.dry_run = choices.strategy, choices.dry_run
+        found.filters, found.options = dict(choices.filters), choices.options()
         found.report = None
         found.started_at = timezone.now()
         return _go_on(found, State.COPYING)
@@ -210,7 +198,7 @@ def report_table(found: Import) -> list[list[str]]:
     """The report as a table: for each table its counts, reasons and deviations. Raises `NotNow`."""
     lines = [["table", "what", "detail", "rows"]]
     for table, counts in report_of(found).get("tables", {}).items():
-        for what in ("rows_in", "migrated", "set_aside", "already_there", "embeddings"):
+        for what in ("rows_in", "migrated", "set_aside", "left_for_later", "already_there", "embeddings"):
             lines.append([table, what, "", str(counts.get(what, 0))])
         for what, kinds in (("set_aside", "reasons"), ("deviation", "deviations")):
             lines += [[table, what, detail, str(rows)] for detail, rows in counts.get(kinds, {}).items()]
@@ -249,6 +237,8 @@ def described(found: Import) -> dict[str, Any]:
         "sha256": bytes(found.sha256).hex(),
         "state": found.state,
         "strategy": found.strategy,
+        "filters": found.filters,
+        "options": found.options,
         "dry_run": found.dry_run,
         "undoing": found.undoing,
         "progress": found.progress,

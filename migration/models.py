@@ -62,6 +62,13 @@ class Import(models.Model):
     """The state to which `resume` returns."""
     strategy = models.CharField(max_length=7, default="full")
     filters = models.JSONField(default=dict)
+    options = models.JSONField(default=dict)
+    """What else was chosen: existing, orphans, missing_tags, ids."""
+    family = models.UUIDField(null=True)
+    """The first import of this file, or of an older copy of it, into this space: itself, if there was none.
+    Imports of one family build on each other."""
+    began_at = models.BigIntegerField(null=True)
+    """Head of the space when copying began."""
     dry_run = models.BooleanField(default=False)
     salvage = models.BooleanField(default=False)
     """Whether to take what can still be read of a damaged file."""
@@ -88,6 +95,7 @@ class Import(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["person", "-created_at"], name="import_of_person"),
+            models.Index(fields=["space", "family"], name="import_family"),
             models.Index(fields=["leased_until"], name="import_to_do", condition=models.Q(state__in=WORKING)),
         ]
         constraints = [
@@ -99,12 +107,13 @@ class Import(models.Model):
 
 
 class ImportChunk(models.Model):
-    """The change set in which an import brought some records."""
+    """The change set in which an import brought some records, or an undo took some back."""
 
     pk = models.CompositePrimaryKey("imported_by_id", "version")
     imported_by = models.ForeignKey(Import, models.CASCADE, related_name="chunks", db_index=False)
     version = models.BigIntegerField()
     rows = models.IntegerField()
+    taken_back = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
         return f"version {self.version}"
@@ -123,6 +132,29 @@ class SetAsideRow(models.Model):
     """The id of what it hangs on and the file does not have."""
     columns = models.BinaryField()
     """JSON: column -> {"type", "base64" or "value"}."""
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.position}"
+
+
+class Divergence(models.Model):
+    """A row of the file that the space holds otherwise than the file, because both were merged."""
+
+    pk = models.CompositePrimaryKey("imported_by_id", "table", "position")
+    imported_by = models.ForeignKey(Import, models.CASCADE, related_name="divergences", db_index=False)
+    table = models.TextField()
+    position = models.BigIntegerField()
+    key = models.BinaryField()
+    version = models.BigIntegerField()
+    """The head of the space just afterwards."""
+    hash = models.BigIntegerField()
+    """Of the record as the space held it then."""
+    record = models.BinaryField(null=True)
+    """JSON: the record as the file has it, on which the next copy of the file builds. None: it is no
+    other than before."""
+
+    class Meta:
+        indexes = [models.Index(fields=["imported_by", "key"], name="divergence_of_key")]
 
     def __str__(self) -> str:
         return f"{self.table} {self.position}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers as s
 
-from migration.imports import STRATEGIES
+from migration.choosing import EXISTING, IDS, MISSING_TAGS, ORPHANS, STRATEGIES
 from migration.models import State
 
 
@@ -26,10 +26,28 @@ class Upload(s.Serializer[None]):
     length = s.IntegerField()
 
 
+class Filters(s.Serializer[None]):
+    tags = s.ListField(child=s.CharField(), required=False, help_text="Ids or names: any of them.")
+    clusters = s.ListField(child=s.CharField(), required=False, help_text="Any of them.")
+    after = s.CharField(required=False, help_text="Thoughts changed after this time or day.")
+    before = s.CharField(required=False, help_text="Thoughts changed before it.")
+
+
 class Choices(s.Serializer[None]):
     strategy = s.ChoiceField(STRATEGIES, default="full")
-    filters = s.DictField(required=False)
+    filters = Filters(required=False, help_text="Only for gradual; left out, it takes the rest of the file.")
     dry_run = s.BooleanField(default=False)
+    existing = s.ChoiceField(
+        EXISTING,
+        required=False,
+        help_text="What becomes of records that the space has already. Left out: merge where the file is a"
+        " newer copy of one imported before, else keep.",
+    )
+    orphans = s.ChoiceField(ORPHANS, default="set-aside", help_text="Segments whose thought is missing.")
+    missing_tags = s.ChoiceField(
+        MISSING_TAGS, default="set-aside", help_text="Links to a tag that is not there."
+    )
+    ids = s.ChoiceField(IDS, default="keep", help_text="Rows whose id cannot be used: new gives them one.")
 
 
 class Import(s.Serializer[None]):
@@ -40,6 +58,8 @@ class Import(s.Serializer[None]):
     sha256 = s.CharField()
     state = s.ChoiceField(State.values)
     strategy = s.ChoiceField(STRATEGIES)
+    filters = Filters()
+    options = s.DictField(help_text="existing, orphans, missing_tags, ids")
     dry_run = s.BooleanField()
     undoing = s.BooleanField(help_text="Whether it is being taken back; then it is undone.")
     progress = s.DictField(help_text="rows, of, percent, seconds_left")

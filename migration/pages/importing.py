@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from migration import imports
-from migration.imports import Choices
+from migration.choosing import Choices
 from migration.mapping import COUNTED
 from migration.models import WORKING, Import, State
 from workspaces.access import Caller, open_space, visible_spaces

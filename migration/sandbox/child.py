@@ -24,6 +24,7 @@ import orjson
 from migration.cells import Cell, described
 from migration.dialects import NotLogoMesh, Schema, Table, recognise
 from migration.mapping import COUNTED, SetAside, Source
+from migration.sandbox.choosing import Remainder, offered
 from migration.sandbox.documents import Document, convert, looks_like_json, read_document
 from migration.sandbox.frames import (
     UNKNOWN_TABLE,
@@ -103,7 +104,7 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
         document.format if document else recognised.dialect.value,
         document.because if document else list(recognised.because),
         schema.encoding, tables | unknown, unknown, document.unread if document else dict(schema.unread),
-        damage, replaced,
+        damage, replaced, offered(reader),
     )  # fmt: skip
     _recall_places(reader, scratch)
     yield from _chunks(reader, request, lambda type_, id_, record: b"")
@@ -142,6 +143,8 @@ def _converted(path: Path, scratch: Path) -> Document:
 
 def _records(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     reader = _reader(path, scratch)
+    if request.filters:
+        reader.left = Remainder(reader, request.filters).has
     yield from _chunks(reader, request, _pack if request.act == "pack" else _key_and_hash)
 
 
@@ -205,6 +208,9 @@ def _table_chunks(
             data = form(name, id_, record)
         elif odd is not None:
             data = draft.take(name, position, odd, form)
+        else:
+            draft.left += 1
+            data = b""
         size += len(data)
         if data:
             draft.records.append(data)
@@ -237,6 +243,7 @@ class _Draft:
         self.rows = 0
         self.kept = 0
         """Bytes of the rows set aside."""
+        self.left = 0
         self.records: list[bytes] = []
         self.positions: list[int] = []
         self.embeddings: list[bytes] = []
@@ -268,7 +275,7 @@ class _Draft:
         noted.clear()
         return Chunk(
             name, last, self.rows, self.records, self.positions, self.embeddings, self.aside, self.listed,
-            dict(self.counted),
+            dict(self.counted), self.left,
         )  # fmt: skip
 
 

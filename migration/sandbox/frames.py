@@ -14,6 +14,17 @@ UNKNOWN_TABLE: Final = "unknown-table"
 """Why all rows of a table that LogoMesh does not know are set aside."""
 
 
+class Filters(msgspec.Struct, frozen=True):
+    """Which thoughts are wanted: any of one kind, all kinds. Empty: all thoughts."""
+
+    tags: tuple[str, ...] = ()
+    """Ids or names."""
+    clusters: tuple[str, ...] = ()
+    after: str = ""
+    before: str = ""
+    """Both exclusive, as the feed spells times; of the thought's updated_at."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """What the child is to do. One child does one thing."""
 
@@ -28,6 +39,8 @@ class Request(msgspec.Struct, frozen=True):
     """…after this position."""
     positions: tuple[int, ...] = ()
     """For `rows`: which rows of the table to describe."""
+    filters: tuple[Filters, ...] = ()
+    """Take only the thoughts that one of these chooses, and what hangs on them. None: everything."""
     salvage: bool = False
     """For `inspect`: take what can still be read of a damaged file."""
     chunk_rows: int = 20_000
@@ -69,6 +82,29 @@ class Chunk(msgspec.Struct, frozen=True, tag=True):
     listed: list[Listed]
     counted: dict[str, int]
     """kind/column -> rows, for deviations that are only counted."""
+    left: int = 0
+    """Of the rows: those that the filters leave for later."""
+
+
+class Choosable(msgspec.Struct, frozen=True):
+    """A tag or a cluster, and how many thoughts have it."""
+
+    id: str
+    name: str
+    thoughts: int
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """What the file has to choose by."""
+
+    tags: list[Choosable]
+    clusters: list[Choosable]
+    more_tags: bool
+    more_clusters: bool
+    """Whether there are more than are listed."""
+    first: str
+    last: str
+    """When a thought was changed first and last; "" where no time can be read."""
 
 
 class Found(msgspec.Struct, frozen=True, tag=True):
@@ -84,6 +120,7 @@ class Found(msgspec.Struct, frozen=True, tag=True):
     damage: list[str]
     replaced: int
     """Segments whose order only rowids decided."""
+    offered: Offered | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

@@ -8,7 +8,7 @@ their storage class and bytes, and go through `migration.mapping`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,8 @@ from sync.core.schema import Kind
 _CODECS = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 _MOST_CELLS = 900
 """SQLite gives at most 2,000 columns in a result; each cell takes two."""
+LEFT = 2
+"""What the selection says of a row that is left for later, instead of whether it is plain."""
 _AFFINITY_TEXT = ("CHAR", "CLOB", "TEXT")
 
 
@@ -58,6 +60,8 @@ class Reader:
         self._with_dead: dict[str, str] = {}
         self.noted: Counter[tuple[str, str]] = Counter()
         """(deviation, column) -> how many plain rows of the table being read have it."""
+        self.left: Callable[[Source], str] = lambda source: ""
+        """SQL: whether the row `t` of a table is left for later; "" where none is."""
         db.execute("CREATE TEMP TABLE places (position INTEGER PRIMARY KEY, sort_order NUMERIC)")
 
     # What a row must know of the others (mapping.World)
@@ -227,15 +231,20 @@ class Reader:
 
     def rows(self, source: Source, after: int = 0) -> Iterator[tuple[int, str, Record | None, Odd | None]]:
         """(position, id, record, None) of each plain row after a position, (position, "", None, odd row)
-        of the others, in order. Plain tuples: there are millions.
+        of the others, (position, "", None, None) of those left for later, in order. Plain tuples: there are
+        millions.
         """
         plan = self._plan(source)
         self.noted = plan.noted
         if not self._is_unique(source):  # then every row wants a closer look
+            left = self._left_positions(source)
             for position, cells in self._cells(source, f"{_position(source)} > {after:d}"):
-                yield position, "", None, self._mapped(source, position, cells)
+                yield position, "", None, None if position in left else self._mapped(source, position, cells)
             return
         for position, plain, id_, values in self._values(plan, after):
+            if plain == LEFT:
+                yield position, "", None, None
+                continue
             record = plan.record(values) if plain else None
             if record is None:
                 yield position, "", None, self._odd(source, position)
@@ -247,7 +256,14 @@ class Reader:
         unique = self._is_unique(source) or not self._firsts(source)
         if source.name == "segment_related_context":
             self._vectors  # noqa: B018
-        return _Plan(source, self._parents_live(source), unique)
+        return _Plan(source, self._parents_live(source), unique, self.left(source))
+
+    def _left_positions(self, source: Source) -> set[int]:
+        left = self.left(source)
+        if not left:
+            return set()
+        query = f"SELECT {_position(source)} FROM {_table(source)} AS t WHERE {left}"
+        return {int(str(position)) for (position,) in self.db.execute(query)}
 
     def _parents_live(self, source: Source) -> str:
         return " AND ".join(
@@ -255,17 +271,17 @@ class Reader:
             for name, parent in source.type.parents.items()
         )
 
-    def _values(self, plan: _Plan, after: int) -> Iterator[tuple[int, bool, str, Sequence[Any]]]:
+    def _values(self, plan: _Plan, after: int) -> Iterator[tuple[int, int, str, Sequence[Any]]]:
         """(position, plain, own id, values) of each row. A row whose text is no UTF-8 is not plain."""
         while True:
             try:
                 for position, plain, id_, *values in self.db.execute(plan.select, (after,)):
-                    yield position, plain == 1, id_, values
+                    yield position, plain or 0, id_, values
                     after = position
                 return
             except UnicodeDecodeError:
                 broken = self._value(plan.next_position, (after,))
-                yield broken, False, "", ()
+                yield broken, 0, "", ()
                 after = broken
 
     def cells(self, source: Source, position: int) -> dict[str, Cell]:
@@ -281,6 +297,10 @@ class Reader:
     def rows_as_they_are(self, source: Source, after: int) -> Iterator[tuple[int, dict[str, Cell]]]:
         """(position, cells) of each row of an unknown table after a position."""
         return self._cells(source, f"{_position(source)} > {after:d}")
+
+    def cells_where(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
+        """(position, cells) of the rows of which an SQL condition is true."""
+        return self._cells(source, where)
 
     def _odd(self, source: Source, position: int) -> Odd:
         return self._mapped(source, position, self.cells(source, position))
@@ -336,7 +356,7 @@ class Reader:
 class _Plan:
     """How the plain rows of one table are selected and become records."""
 
-    def __init__(self, source: Source, parents_live: str, unique: bool) -> None:
+    def __init__(self, source: Source, parents_live: str, unique: bool, left: str) -> None:
         self.source = source
         self.columns = {field.name: column for field, column in source.fields}
         self.objects = [field.name for field, _ in source.fields if field.kind is Kind.OBJECT]
@@ -366,10 +386,17 @@ class _Plan:
         if not unique:
             tests.append("FALSE")
         values = [self._value(field.kind, f"t.{quoted(column)}") for field, column in source.fields]
-        self.select = (
-            f"SELECT {position}, {' AND '.join(filter(None, tests))}, {own}, {', '.join(values)}"
-            f" FROM {_table(source)} AS t WHERE {position} > ? ORDER BY {position}"
+        taken = (
+            f"SELECT {position} AS position, {' AND '.join(filter(None, tests))}, {own}, {', '.join(values)}"
+            f" FROM {_table(source)} AS t WHERE {position} > ?1"
         )
+        if left:  # their values are not even read
+            nothing = ", NULL" * (len(values) + 1)
+            taken += (
+                f" AND {left} IS NOT TRUE UNION ALL SELECT {position}, {LEFT}{nothing}"
+                f" FROM {_table(source)} AS t WHERE {position} > ?1 AND {left}"
+            )
+        self.select = f"{taken} ORDER BY 1"
         self.next_position = f"SELECT min({position}) FROM {_table(source)} AS t WHERE {position} > ?"
 
     @staticmethod

@@ -22,6 +22,7 @@ from migration.jobs import Job, caller_of
 from migration.models import Import, State
 from migration.sandbox.frames import Aside, Chunk, Described, Request
 from migration.sandbox.supervision import reading
+from migration.stages.asking import request_of
 from migration.stages.counting import Counts
 from migration.stages.reporting import rehearsal
 from sync.models import Origin
@@ -67,13 +68,7 @@ def copy(job: Job) -> None:
     imported = job.load()
     checkpoint: dict[str, Any] = imported.checkpoint
     copier = _Copier(job, imported, checkpoint)
-    request = Request(
-        imported.path,
-        str(Path(imported.path).parent),
-        "pack",
-        table=checkpoint.get("table", ""),
-        after=checkpoint.get("after", 0),
-    )
+    request = request_of(imported, "pack", checkpoint.get("table", ""), checkpoint.get("after", 0))
     with reading(request) as frames:
         for frame in frames:
             if isinstance(frame, Chunk):

@@ -15,6 +15,8 @@ class Counts:
     rows_in: int = 0
     migrated: int = 0
     set_aside: int = 0
+    left_for_later: int = 0
+    """Rows of thoughts that the filters did not choose."""
     already_there: int = 0
     """Of those migrated: the space had the very same record before."""
     embeddings: int = 0
@@ -33,11 +35,17 @@ class Counts:
             self.rows_in + chunk.rows,
             self.migrated + new + same,
             self.set_aside + len(why),
+            self.left_for_later + chunk.left,
             self.already_there + same,
             self.embeddings + len(chunk.embeddings),
             _sum(self.reasons, {reason: why.count(reason) for reason in set(why)}),
             _sum(_sum(self.deviations, chunk.counted), listed),
         )
+
+    @property
+    def add_up(self) -> bool:
+        """Whether every row is accounted for."""
+        return self.rows_in == self.migrated + self.set_aside + self.left_for_later
 
 
 def _sum(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from migration.dialects import NotLogoMesh
 from migration.jobs import Job
 from migration.models import Import, State
@@ -114,6 +116,7 @@ def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]
         "unknown_tables": found.unknown,
         "not_executed": found.unread,
         "order_kept": found.replaced,
+        "choices": msgspec.to_builtins(found.offered),
         "records_in_space": sum(head.counts.values()),
         "estimated_seconds": round(1 + rows / _ROWS_A_SECOND + imported.size / _BYTES_A_SECOND),
     }

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
-from pathlib import Path
 from struct import unpack
 from typing import Any, Final
 
@@ -19,8 +18,9 @@ from django.utils import timezone
 
 from migration.jobs import Job
 from migration.models import Import, ImportChunk, SetAsideRow, State
-from migration.sandbox.frames import Chunk, Request
+from migration.sandbox.frames import Chunk
 from migration.sandbox.supervision import reading
+from migration.stages.asking import request_of
 from migration.stages.counting import Counts
 from migration.stages.reading_back import HASHES, UNKNOWN, WHOLE
 from migration.stages.reporting import report
@@ -62,9 +62,8 @@ def verify(job: Job) -> None:
     counts = {name: Counts(**each) for name, each in imported.checkpoint.get("tables", {}).items()}
     comparison = Comparison()
     verifier = _Verifier(imported, counts, comparison)
-    path = Path(imported.path)
     of = sum(each.rows_in for each in counts.values())
-    with reading(Request(imported.path, str(path.parent), "hash")) as frames:
+    with reading(request_of(imported, "hash")) as frames:
         for frame in frames:
             if isinstance(frame, Chunk):
                 postpone(imported.space_id)
@@ -179,7 +178,7 @@ class _Verifier:
         """Every row of the file must have been counted once, and every record of ours come from it."""
         for name, rows in self.comparison.rows.items():
             each = counts.get(name, Counts())
-            if rows != each.rows_in or each.rows_in != each.migrated + each.set_aside:
+            if rows != each.rows_in or not each.add_up:
                 self.comparison.differences.append({"table": name, "position": None, "how": "miscounted"})
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from migration import imports, jobs
+from migration.choosing import Choices
 from migration.models import Import
 from sync.digest import as_hex, digest
 from sync.sql import cursor
@@ -28,7 +29,7 @@ def migrate(caller: Caller, space_id: UUID, path: Path) -> Import:
     """The whole workflow. Fails where the file is not migrated and verified."""
     imported = assess(caller, space_id, path)
     assert imported.state == "ready", imported.problem
-    imports.start(caller, imported.pk, imports.Choices())
+    imports.start(caller, imported.pk, Choices())
     jobs.run(imported.pk)
     imported.refresh_from_db()
     assert imported.state == "done", (imported.problem, imported.report)

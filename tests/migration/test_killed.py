@@ -22,6 +22,7 @@ from django.test import Client
 
 from logomesh_server.folder import Places
 from migration import imports, jobs
+from migration.choosing import Choices
 from migration.models import Import, ImportChunk
 from tests.logomesh_files import many
 from tests.logomesh_server.processes import ROOT, Serving, manage, processes_of
@@ -64,7 +65,7 @@ def push(people: People, changes: list[dict[str, Any]]) -> list[str]:
 @pytest.mark.django_db(transaction=True)
 def test_killed_workers_bring_each_row_exactly_once(people: People, tmp_path: Path) -> None:
     imported = assess(people.ben.caller, people.space.pk, many(tmp_path / "many.sqlite3", 25_000))
-    imports.start(people.ben.caller, imported.pk, imports.Choices())
+    imports.start(people.ben.caller, imported.pk, Choices())
     for chunks in (1, 3):
         process = worker(imported.pk)
         until(lambda chunks=chunks: ImportChunk.objects.count() >= chunks)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from migration import imports, jobs
+from migration.choosing import Choices
 from migration.problems import NotNow
 from tests.logomesh_files import LogoMeshFile, full
 from tests.migration.importing import assess, migrate, records_of
@@ -39,7 +40,7 @@ def test_a_damaged_file_is_refused_until_somebody_asks_for_what_is_left(
     jobs.run(imported.pk)
     imported.refresh_from_db()
     assert imported.state == "ready", imported.problem
-    imports.start(laptop.caller, imported.pk, imports.Choices())
+    imports.start(laptop.caller, imported.pk, Choices())
     jobs.run(imported.pk)
     imported.refresh_from_db()
     assert imported.state == "done", imported.problem

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError
 
 from migration import imports, jobs
-from migration.imports import STRATEGIES, Choices
+from migration.choosing import EXISTING, IDS, MISSING_TAGS, ORPHANS, STRATEGIES, read_choices
 from migration.models import WORKING, Import, State
 from workspaces.access import Caller
 from workspaces.commanding import person_called
@@ -28,6 +28,14 @@ class Command(BaseCommand):
         parser.add_argument("--space", required=True, metavar="ID")
         parser.add_argument("--as", required=True, dest="email", metavar="EMAIL", help="who imports it")
         parser.add_argument("--strategy", choices=STRATEGIES, default="full")
+        parser.add_argument("--tag", action="append", default=[], help="gradual: thoughts with it")
+        parser.add_argument("--cluster", action="append", default=[], help="gradual: thoughts in it")
+        parser.add_argument("--after", metavar="TIME", help="gradual: thoughts changed after a time or day")
+        parser.add_argument("--before", metavar="TIME", help="gradual: thoughts changed before it")
+        parser.add_argument("--existing", choices=EXISTING, help="records that the space has already")
+        parser.add_argument("--orphans", choices=ORPHANS, default="set-aside", help="stray segments")
+        parser.add_argument("--missing-tags", choices=MISSING_TAGS, default="set-aside")
+        parser.add_argument("--ids", choices=IDS, default="keep", help="rows whose id cannot be used")
         parser.add_argument("--dry-run", action="store_true", help="do all of it, and keep nothing")
         parser.add_argument("--salvage", action="store_true", help="take what a damaged file still has")
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -39,12 +47,12 @@ class Command(BaseCommand):
         if not file.is_file():
             raise CommandError(f"There is no file {file}.")
         try:
+            choices = read_choices(_chosen(options))
             made = imports.create_import_of(caller, options["space"], file)
             found = self._finish(made)
             if options["salvage"] and (found.problem or {}).get("type") == "damaged":
                 found = self._finish(imports.salvage(caller, made.pk))
             if found.state == State.READY:
-                choices = Choices(options["strategy"], dry_run=options["dry_run"])
                 found = self._finish(imports.start(caller, made.pk, choices))
         except Problem as problem:
             raise CommandError(f"{problem.title}. {problem.detail}") from problem
@@ -70,10 +78,23 @@ class Command(BaseCommand):
             self.stdout.write("Salvaged from a damaged file: some of its rows may be missing.")
         for name, table in report.get("tables", {}).items():
             counts = f"{table['rows_in']:>9} rows, {table['migrated']:>9} migrated"
-            self.stdout.write(f"{name:<26} {counts}, {table['set_aside']:>7} set aside")
+            left = f", {table['left_for_later']:>7} left for later" if table.get("left_for_later") else ""
+            self.stdout.write(f"{name:<26} {counts}, {table['set_aside']:>7} set aside{left}")
         if found.problem:
             self.stdout.write(found.problem["detail"])
         for side in ("source", "target"):
             if report.get(f"{side}_digest"):
                 self.stdout.write(f"{side} digest {report[f'{side}_digest']}")
         self.stdout.write(found.state)
+
+
+def _chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of the command as the API takes them."""
+    filters = {
+        "tags": options["tag"],
+        "clusters": options["cluster"],
+        "after": options["after"],
+        "before": options["before"],
+    }
+    names = ("strategy", "dry_run", "existing", "orphans", "missing_tags", "ids")
+    return {name: options[name] for name in names} | {"filters": filters}

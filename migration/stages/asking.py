@@ -1,0 +1,39 @@
+"""What the sandbox is asked for: the same for copying and verifying, so that both read the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migration.choosing import filters_of
+from migration.models import Import, State
+from migration.sandbox.frames import Filters, Request
+
+
+def request_of(imported: Import, act: str, table: str = "", after: int = 0) -> Request:
+    """Read the rows that an import takes, from a place on."""
+    return Request(
+        imported.path,
+        str(Path(imported.path).parent),
+        act,
+        table=table,
+        after=after,
+        filters=_filters(imported),
+    )
+
+
+def _filters(imported: Import) -> tuple[Filters, ...]:
+    """The import's own filters, and those of earlier runs of the same file: what these brought is there
+    already, and a link between two thoughts of which each came in another run comes with the later one.
+    """
+    if not imported.filters:
+        return ()
+    earlier = Import.objects.filter(
+        space_id=imported.space_id,
+        sha256=imported.sha256,
+        salvage=imported.salvage,
+        state=State.DONE,
+        undoing=False,
+        started_at__lt=imported.started_at,
+    ).order_by("started_at")
+    chosen = [imported.filters, *(each for each in earlier.values_list("filters", flat=True) if each)]
+    return tuple(filters_of(each) for each in chosen)
