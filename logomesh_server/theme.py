@@ -16,6 +16,10 @@ def _item(title: Any, icon: str, link: Any) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link}
 
 
+def _for_superusers(request: HttpRequest) -> bool:
+    return bool(request.user.is_superuser)
+
+
 def workspace_names(request: HttpRequest) -> str:
     """Under the name of the server: what one is looking at."""
     from workspaces.admin import managed
@@ -81,6 +85,14 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Imports"), "upload_file", _listing("migration_import")),
                     _item(_("Audit trail"), "history", _listing("workspaces_auditentry")),
                     _item(_("Workspaces"), "domain", _listing("workspaces_workspace")),
+                ],
+            },
+            {
+                "title": _("Installation"),
+                "separator": True,
+                "items": [
+                    _item(_("Database"), "database", reverse_lazy("database"))
+                    | {"permission": _for_superusers}
                 ],
             },
         ],

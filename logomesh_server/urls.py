@@ -5,6 +5,7 @@ from django.urls import include, path
 from workspaces.admin import site
 
 from . import health, home
+from .database import pages
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -12,6 +13,8 @@ urlpatterns = [
     path("readyz", health.ready, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/v1/about", health.About.as_view(), name="about"),
+    path("database", pages.database, name="database"),
+    path("database/move", pages.move, name="database_move"),
     path("admin/", site.urls),
     path("", include("workspaces.urls")),
     path("", include("sync.urls")),

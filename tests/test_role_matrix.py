@@ -244,6 +244,8 @@ PAGES: Final[Mapping[str, list[Row]]] = {
     "imports/<id>": [on("GET", only("editor"))],
     "imports/<id>/start": [on("POST", only("editor"))],
     "imports/<id>/<verb>": [on("POST", only("editor"))],
+    "database": [on("GET", only("superuser")), on("POST", only("superuser"))],
+    "database/move": [on("GET", only("superuser"))],
 }
 ROWS = API | {
     route: [Row(row.method, page(row.expected), row.body, row.query) for row in rows]

@@ -30,6 +30,7 @@ SHOWN_OPTIONS: Final = frozenset(
     | {"target_session_attrs", "application_name", "connect_timeout"}
 )
 KEYCHAIN: Final = "logomesh-server"
+PLACES_OF_SECRETS: Final = ("file", "keychain", "nowhere")
 KEPT: Final = "database.json"
 KEPT_SECRET: Final = "database-password"  # noqa: S105  (a file name)
 
@@ -131,8 +132,11 @@ def from_url(url: str, *, password: str = "", schema: tuple[str, ...] = ()) -> P
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL is not an address: {error}.") from None
+    except ValueError:  # its words would repeat a part of the url, and that may be one of the password
+        raise ImproperlyConfigured(
+            "The database's address cannot be read: write postgresql://user:password@host:5432/database, with"
+            " %2F for a / in the password, %3A for :, %40 for @."
+        ) from None
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured(
             "DATABASE_URL must look like postgresql://user:password@host:5432/database;"
@@ -141,7 +145,7 @@ def from_url(url: str, *, password: str = "", schema: tuple[str, ...] = ()) -> P
     options = dict(parse_qsl(parts.query))
     in_query = {name: options.pop(name, "") for name in ("host", "port", "dbname", "user", "password")}
     if in_query["port"]:
-        port = _port(in_query["port"])
+        port = port_number(in_query["port"])
     return Profile(
         host=in_query["host"] or unquote(parts.hostname or ""),
         port=port,
@@ -165,6 +169,11 @@ def chosen(folder: Path) -> Profile | None:
     if found is None:
         return None
     return replace(found, schema=schema or found.schema).secured()
+
+
+def same_door(one: Profile, other: Profile) -> bool:
+    """Whether a password for the one goes to the same server, role and database, as well protected."""
+    return replace(one, schema=(), password="") == replace(other, schema=(), password="")
 
 
 # --- kept in the data folder ----------------------------------------------------------------------------
@@ -252,7 +261,8 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """Raises ImproperlyConfigured."""
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
         raise ImproperlyConfigured(f"The port {text!r} is no number from 1 to 65535.")
     return int(text)

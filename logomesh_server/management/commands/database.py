@@ -18,13 +18,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from logomesh_server import env
-from logomesh_server.database import closing, moving, needs, profile, verdicts
+from logomesh_server.database import closing, moves, moving, needs, profile, verdicts
 from logomesh_server.database.checking import examine, grants
+from logomesh_server.database.naming import TLS, named, use_from_the_next_start
 from logomesh_server.database.profile import Profile
 from logomesh_server.embedded import put_aside, services_for_a_command, start_postgres
 from logomesh_server.folder import DATABASE, FolderLock, prepare_folder
-
-_TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 
 class Command(BaseCommand):
@@ -107,13 +106,10 @@ class Command(BaseCommand):
         asked = _given(options)
         if asked is None:
             raise CommandError("Say which database: --url, --service, or --host and --database.")
-        if env.text("DATABASE_URL"):
-            raise CommandError("DATABASE_URL names a database and comes first: change it, or remove it.")
         found = self._examined(asked, quiet=False)
         if not verdicts.usable(found) and not options["untested"]:
             raise CommandError("Nothing was changed.")
-        where = options["keep_password"] if asked.password else "nowhere"
-        profile.keep(settings.DATA_DIR, asked, where)
+        use_from_the_next_start(asked, options["keep_password"])
         self.stdout.write(
             "It is used from the next start on. What is in the present database stays there:"
             " `manage.py database move` brings it along."
@@ -127,31 +123,41 @@ class Command(BaseCommand):
         target = None if back else _given(options)
         if target is None and not back:
             raise CommandError("Say where to: --to URL, --service, --host and --database, or --to embedded.")
-        with contextlib.ExitStack() as stack:
+        to = "the embedded PostgreSQL" if target is None else target.address
+        with moves.recording(settings.DATA_DIR, to) as record, contextlib.ExitStack() as stack:
             if settings.EMBEDDED_DATABASE:
                 stack.enter_context(services_for_a_command())
             if target is None:
                 target = stack.enter_context(_embedded())
-            elif not verdicts.usable(self._ready_for_a_move(target)):
-                raise CommandError(f"{target.address} cannot be used yet. Nothing was changed.")
+            elif unfit := self._unfit_for_a_move(target):
+                raise CommandError(f"{target.address} cannot be used yet. {unfit} Nothing was changed.")
+
+            def tell(progress: moving.Progress) -> None:
+                self._tell(progress)
+                record.progress(progress)
+
             try:
-                done = moving.move(settings.DATABASE, target, self._tell)
+                done = moving.move(settings.DATABASE, target, tell)
             except (moving.CannotMove, psycopg.Error) as error:
                 raise CommandError(f"{str(error).strip()} Nothing is lost.") from error
-        self.stdout.write(
-            f"{done.rows} rows in {done.tables} tables, {done.spaces} spaces, every one verified,"
-            f" in {done.seconds:.0f} s. The old database is closed and kept as a backup."
-        )
-        self._use(target, back, options)
+            self.stdout.write(
+                f"{done.rows} rows in {done.tables} tables, {done.spaces} spaces, every one verified,"
+                f" in {done.seconds:.0f} s. The old database is closed and kept as a backup."
+            )
+            self._use(target, back, options)
+            record.done(done)
 
-    def _ready_for_a_move(self, target: Profile) -> list[verdicts.Verdict]:
-        """The test, but for the tables, which an interrupted move may have left."""
-        found = [verdict for verdict in examine(target, needs.of_this_server()) if verdict.step != "tables"]
-        for verdict in found:
-            if verdict.failed:
-                for line in verdicts.as_lines(verdict):
-                    self.stdout.write(line)
-        return found
+    def _unfit_for_a_move(self, target: Profile) -> str:
+        """What the test finds against it, but for the tables, which an interrupted move may have left."""
+        failed = [
+            verdict
+            for verdict in examine(target, needs.of_this_server())
+            if verdict.failed and verdict.step != "tables"
+        ]
+        for verdict in failed:
+            for line in verdicts.as_lines(verdict):
+                self.stdout.write(line)
+        return " ".join(f"{verdict.finding} {verdict.remedy}" for verdict in failed)
 
     def _tell(self, progress: moving.Progress) -> None:
         self.stdout.write(f"{progress.share:4.0%}  {progress.table}: {progress.rows} of {progress.of} rows")
@@ -199,7 +205,7 @@ class Command(BaseCommand):
 def _keeping(parser: CommandParser) -> None:
     parser.add_argument(
         "--keep-password",
-        choices=["file", "keychain", "nowhere"],
+        choices=profile.PLACES_OF_SECRETS,
         default="file",
         help="where the password is kept: a file of mode 0600 in the data folder, the system's keychain,"
         " or nowhere (DATABASE_PASSWORD, a password file or a certificate gives it)",
@@ -236,7 +242,7 @@ def _is_closed(target: Profile) -> bool:
 def _address(parser: CommandParser) -> None:
     parser.add_argument("--url", help="postgresql://user@host:5432/database?sslmode=…")
     parser.add_argument("--service", help="a name in libpq's service file")
-    for name in ("host", "database", "user", *_TLS, "passfile"):
+    for name in ("host", "database", "user", *TLS, "passfile"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--port", type=int)
     parser.add_argument("--schema", help="ours; further ones, comma-separated, are only read")
@@ -246,24 +252,7 @@ def _address(parser: CommandParser) -> None:
 
 def _given(options: dict[str, Any]) -> Profile | None:
     """The database that the options name; None where they name none. Raises ImproperlyConfigured."""
-    named = options["url"] or options["service"] or options["host"] or options["database"]
-    if not named:
-        if options["schema"]:
-            return replace(settings.DATABASE, schema=_schemas(options))
-        return None
-    start = profile.from_url(options["url"]) if options["url"] else Profile()
-    changed: dict[str, Any] = {
-        name: options[name] for name in ("host", "port", "database", "user") if options[name]
-    }
-    more = {name: options[name] for name in (*_TLS, "service", "passfile") if options[name]}
-    schema = _schemas(options) or tuple(env.listing("LOGOMESH_DB_SCHEMA"))
-    password = _password(options) or start.password or env.text("DATABASE_PASSWORD")
-    whole = replace(start, **changed, schema=schema, options={**start.options, **more}, password=password)
-    return whole.checked().secured()
-
-
-def _schemas(options: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (options["schema"] or "").split(",") if part.strip())
+    return named(options, _password(options))
 
 
 def _password(options: dict[str, Any]) -> str:
