@@ -320,7 +320,7 @@ def django(profile: Profile, habits: Habits) -> dict[str, Any]:
         "HOST": profile.host,
         "PORT": str(profile.port or ""),
         "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": True,  # or the first requests after a restart of PostgreSQL fail
+        "CONN_HEALTH_CHECKS": False,  # the backend has a check of its own that costs nothing
         "DISABLE_SERVER_SIDE_CURSORS": habits.pooled_by_transaction,
         "OPTIONS": options,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import psycopg
 from django.db.backends.postgresql import base
+from psycopg_pool import ConnectionPool
 
 PROBE_SECONDS: Final = 0.5
 
@@ -61,4 +63,25 @@ OUTAGE: Final = Outage()
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         with OUTAGE.attempt(conn_params):
-            return super().get_new_connection(conn_params)
+            connection = super().get_new_connection(conn_params)
+            while self.pool and not _answers(connection):
+                self.pool.putconn(connection)  # which throws a closed one away
+                connection = super().get_new_connection(conn_params)
+            return connection
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a connection that was kept for the next request still has somebody at its other end.
+
+    A server that ended it has said so: then, and only then, there is something to read. Asking with an empty
+    statement each time, as Django's own health check does, cost every request a sixth of its time.
+    """
+    quiet = select.poll()
+    quiet.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    try:
+        if quiet.poll(0):
+            ConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        connection.close()
+        return False
+    return True
