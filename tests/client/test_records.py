@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from logomesh_client.records import TYPES, canonical, compose_id, digest, empty_record, sector, split_id
 
+from logomesh_client.records import TYPES, canonical, compose_id, digest, empty_record, sector, split_id
 from sync.core.schema import RECORD_TYPES, Merge
 from sync.core.schema import Kind as ServerKind
 

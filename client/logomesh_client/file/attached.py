@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from logomesh_client.file.dialects import Dialect
+import orjson
+
+from logomesh_client.file import capture
+from logomesh_client.file.dialects import Dialect, NotLogoMesh, quoted
+from logomesh_client.file.incoming import Incoming, release_held
 from logomesh_client.file.links import Digest, Link, Push, SpaceLink, State, Waiting
-from logomesh_client.records import Record
+from logomesh_client.file.outgoing import Outgoing, uuid7
+from logomesh_client.file.placing import Rows, ids_of_parents
+from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, Pace, Store, sector_of
+from logomesh_client.records import CONFLICTS, Record
+
+_SCAN = "scan"
+_MASK = 2**64 - 1
+_HASHED = "kind < 100"
 
 
 class NotAttached(Exception):
@@ -18,108 +32,507 @@ class NotAttached(Exception):
 class LogoMeshFile:
     """A LogoMesh file, open. For one thread; the app may read and write it meanwhile."""
 
-    path: Path
-    dialect: Dialect
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = Rows(store)
+        self._outgoing = Outgoing(store)
+        self._incoming = Incoming(store)
 
     @classmethod
     def open(cls, path: Path | str) -> LogoMeshFile:
         """Open a file that LogoMesh wrote, attached or not. Raises `NotLogoMesh`."""
-        raise NotImplementedError
+        path = Path(path)
+        if not path.is_file():
+            raise NotLogoMesh("no-file", f"There is no file {path}.", "Look for logomesh.sqlite3.")
+        file = cls(Store(path))
+        if file.attached:
+            file._mend()
+        return file
 
     def close(self) -> None:
-        raise NotImplementedError
+        self._store.close()
+
+    def __enter__(self) -> LogoMeshFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        return self._store.path
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._store.dialect
 
     # Attaching
 
     @property
     def attached(self) -> bool:
-        raise NotImplementedError
+        return self._store.attached
 
     @property
     def file_id(self) -> str:
         """A random id, made when the file was attached; the name under which its token is kept."""
-        raise NotImplementedError
+        if not self.attached:
+            raise NotAttached(f"{self.path.name} is not attached to any space.")
+        return str(self._store.note("file_id"))
 
     def attach(self, home: SpaceLink, others: Sequence[SpaceLink] = ()) -> None:
         """Make our tables and triggers in one transaction. Every row that is there counts as changed.
-        On an attached file: adds the spaces that are missing."""
-        raise NotImplementedError
+        On an attached file: adds the spaces that are missing; `home` becomes the home."""
+        db = self._store.db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if not self.attached:
+                capture.make_tables(db)
+                capture.make_triggers(db, self._store.tables)
+                self._store.set_note("format", str(capture.FORMAT))
+                self._store.set_note("file_id", str(uuid4()))
+                self._store.set_note(_SCAN, json.dumps({}))
+            db.execute("UPDATE logomesh_sync_spaces SET home = 0")
+            for link in (home, *others):
+                db.execute(
+                    "INSERT INTO logomesh_sync_spaces (space, server, name, home, scope)"
+                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (space) DO UPDATE SET home = excluded.home",
+                    (link.space, link.server, link.name, link is home, json.dumps(link.scope)),
+                )
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        self._store.refresh()
+        self._scan()
 
     def detach(self) -> None:
         """Take away all that attaching made: schema and rows stay just as LogoMesh has them."""
-        raise NotImplementedError
+        db = self._store.db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            capture.take_away(db)
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        self._store.refresh()
+
+    def _mend(self) -> None:
+        """Go on with what was interrupted, and see that nothing of ours is missing."""
+        if int(self._store.note("format") or 0) > capture.FORMAT:
+            raise NotLogoMesh(
+                "newer-client", "A newer client has attached this file.", "Update the client: pip install -U."
+            )
+        wanted = capture.triggers(self._store.tables)
+        there = dict(
+            self._store.db.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'logomesh_sync_*'"
+            ).fetchall()
+        )
+        if there != wanted:
+            with self._store.writing():
+                capture.make_triggers(self._store.db, self._store.tables)
+                self._store.set_note(_SCAN, json.dumps({}))
+            self._store.refresh()
+        self._scan()
+
+    def _scan(self) -> None:
+        """Note every row as changed, a piece at a time; what is equal to its copy is forgotten again."""
+        note = self._store.note(_SCAN)
+        if note is None:
+            return
+        done: dict[str, int] = json.loads(note)
+        pace = Pace(size=5_000, most=50_000)
+        for name, table in self._store.tables.items():
+            while (after := done.get(name, -(2**63))) is not None:
+                size = pace.size
+                with pace.step(size), self._store.writing():
+                    upto = None
+                    if not table.shape.without_rowid:
+                        upto = self._store.value(
+                            f"SELECT max(rowid) FROM (SELECT rowid FROM {quoted(table.shape.name)}"
+                            " WHERE rowid > ? ORDER BY rowid LIMIT ?)",
+                            (after, size),
+                        )
+                        if upto is not None:
+                            where = f"t.rowid > {after:d} AND t.rowid <= {upto:d}"
+                            self._store.db.execute(capture.mark_rows(table, where))
+                    else:
+                        self._store.db.execute(capture.mark_rows(table, "TRUE"))
+                    done[name] = upto  # type: ignore[assignment]
+                    self._store.set_note(_SCAN, json.dumps(done))
+        with self._store.writing():
+            self._store.set_note(_SCAN, None)
+
+    def refresh(self) -> None:
+        """Take notice of a schema that the app has changed."""
+        before = self._store.tables
+        self._store.refresh()
+        if self.attached and before is not self._store.tables:
+            self._mend()
+
+    # Spaces
 
     def links(self) -> list[Link]:
         """The spaces of the file, the home first; [] if it is not attached."""
-        raise NotImplementedError
+        return self._store.links() if self.attached else []
 
     def link(self, space: str) -> Link:
-        raise NotImplementedError
+        found = next((link for link in self.links() if link.space == space), None)
+        if found is None:
+            raise NotAttached(f"{self.path.name} is not attached to the space {space}.")
+        return found
 
-    def set_state(self, space: str, state: State, reason: str = "") -> None:
-        raise NotImplementedError
+    def set_state(self, space: str, state: State, reason: str = "", contact: bool = False) -> None:
+        """Keep how things stand with a space. `contact`: the server has answered just now."""
+        link = self.link(space)
+        if (link.state, link.reason) == (state, reason) and not contact:
+            return
+        self._set(space, "state = ?, reason = ?, contact = coalesce(?, contact)",
+                  state.value, reason, time.time() if contact else None)  # fmt: skip
 
     def set_scope(self, space: str, scope: dict[str, Any]) -> None:
         """Another filter for selective sync; the next pull changes to it."""
-        raise NotImplementedError
+        self._set(space, "scope = ?", json.dumps(scope))
+
+    def _set(self, space: str, what: str, *values: Any) -> None:
+        self._store.db.execute(
+            f"UPDATE logomesh_sync_spaces SET {what} WHERE space = ?", (*values, self.link(space).space)
+        )
 
     # What the file holds
 
     def record(self, type_: str, id_: str) -> tuple[str | None, Record] | None:
         """(space, record) as the file's row has it now, unsent edits included; None if there is no row."""
-        raise NotImplementedError
+        kind = NUMBERS[type_]
+        table, row = self._store.by_number.get(kind), self._rows.row(kind, id_)
+        if table is None or row is None:
+            return None
+        space = self._outgoing.space_of(kind, id_) if self.attached else None
+        copy = self._store.copy(space, kind, id_) if space is not None else None
+        name = next((link.space for link in self.links() if link.number == space), None)
+        return name, table.read(row, copy.record if copy else None)
 
     def agreed(self, space: str, type_: str, id_: str) -> tuple[int, Record] | None:
         """(version, record) as last agreed with the server."""
-        raise NotImplementedError
+        copy = self._store.copy(self.link(space).number, NUMBERS[type_], id_)
+        return None if copy is None else (copy.version, copy.record)
 
     def space_of(self, type_: str, id_: str) -> str | None:
-        raise NotImplementedError
+        """The space to which a row belongs; None where that is not known yet."""
+        number = self._outgoing.space_of(NUMBERS[type_], id_)
+        return next((link.space for link in self.links() if link.number == number), None)
+
+    def hidden(self) -> list[tuple[str, str, str]]:
+        """(space, type, id) of records that the file cannot show: another space's has the same id."""
+        rows = self._store.db.execute(
+            "SELECT s.space, r.kind, r.id FROM logomesh_sync_records AS r"
+            " JOIN logomesh_sync_spaces AS s ON s.number = r.space WHERE NOT r.shown AND r.kind < ?",
+            (CONFLICT,),
+        )
+        return [(s, NAMES[k], i) for s, k, i in rows if k in self._store.by_number and NAMES[k] != "tags"]
 
     # Going out
 
     def unsent(self, space: str) -> int:
         """How many records have changes that the server has not acknowledged."""
-        raise NotImplementedError
+        link = self.link(space)
+        going, noted = self._store.db.execute(
+            "SELECT (SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?1),"
+            " (SELECT count(*) FROM logomesh_sync_dirty AS d LEFT JOIN logomesh_sync_records AS r"
+            "  ON r.kind = d.kind AND r.id = logomesh_record_id(d.kind, d.a, d.b, d.c) AND r.shown"
+            "  WHERE r.space = ?1 OR (r.space IS NULL AND ?2))",
+            (link.number, link.home),
+        ).fetchone()
+        return int(going) + int(noted)
 
     def pending(self, space: str, limit: int = 1000, layout: bool = True) -> Push | None:
         """The next push: first what was sent without an answer, exactly as it was; else what changed since,
         stored before it is returned. None: there is nothing. `layout=False` leaves mere moves for later."""
-        raise NotImplementedError
+        return self._outgoing.pending(self.link(space).number, limit, layout)
 
     def answered(self, space: str, push: Push, answer: dict[str, Any]) -> None:
         """Take the server's answer (`{"version", "results"}`) to a push."""
-        raise NotImplementedError
+        self._outgoing.answered(self.link(space).number, push, answer["results"])
+
+    def split(self, space: str) -> None:
+        """The server takes no push as large as the one that was sent, and took nothing of it: make others."""
+        link = self.link(space)
+        with self._store.writing():
+            self._store.db.execute(
+                "UPDATE logomesh_sync_outbox SET push = NULL WHERE space = ?", (link.number,)
+            )
+            self._store.db.execute("DELETE FROM logomesh_sync_pushes WHERE space = ?", (link.number,))
+
+    def resend(self, space: str) -> None:
+        """The server was restored: what waits for an answer is made anew, on what the server now has."""
+        link = self.link(space)
+        with self._store.writing():
+            rows = self._store.db.execute(
+                "SELECT kind, id FROM logomesh_sync_outbox WHERE space = ? AND kind < ?",
+                (link.number, CONFLICT),
+            ).fetchall()
+            for kind, id_ in rows:
+                if (table := self._store.by_number.get(kind)) and (key := self._rows.key_of(table, id_)):
+                    self._rows.set_mark(kind, key)
+            for name in ("outbox", "pushes", "held"):
+                self._store.db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))
+            self._store.db.execute(
+                "UPDATE logomesh_sync_records SET base = NULL WHERE space = ? AND base > 0", (link.number,)
+            )
 
     def resolve(self, space: str, conflict: str, decision: dict[str, Any]) -> None:
         """Decide a conflict, also offline: `{"take": …}` or `{"set": {…}}`; goes out with the next push."""
-        raise NotImplementedError
+        link = self.link(space)
+        copy = self._store.copy(link.number, CONFLICT, conflict)
+        body = {
+            "change_id": uuid7(), "type": CONFLICTS, "id": conflict, "base": copy.version if copy else 0,
+            "set": decision,
+        }  # fmt: skip
+        with self._store.writing():
+            self._store.db.execute(
+                "INSERT INTO logomesh_sync_outbox (space, kind, id, deletes, body) VALUES (?, ?, ?, 0, ?)"
+                " ON CONFLICT (kind, id, space) DO UPDATE SET body = excluded.body WHERE push IS NULL",
+                (link.number, CONFLICT, conflict, orjson.dumps(body)),
+            )
 
     def conflicts(self, space: str, state: str = "open") -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """The conflicts of a space as the feed brought them, with their `id` and `version`; those that were
+        decided here are not open any more."""
+        rows = self._store.db.execute(
+            "SELECT r.id, r.version, o.body FROM logomesh_sync_records AS r"
+            " LEFT JOIN logomesh_sync_outbox AS o ON (o.kind, o.id, o.space) = (r.kind, r.id, r.space)"
+            " WHERE r.space = ? AND r.kind = ?",
+            (self.link(space).number, CONFLICT),
+        ).fetchall()
+        found = []
+        for id_, version, decided in rows:
+            copy = self._store.copy(self.link(space).number, CONFLICT, id_)
+            assert copy is not None
+            if ("resolved" if decided else copy.record["state"]) == state:
+                found.append({"id": id_, "version": version, **copy.record})
+        return found
 
     def waiting(self) -> list[Waiting]:
         """What cannot be sent as it is."""
-        raise NotImplementedError
+        if not self.attached:
+            return []
+        rows = self._store.db.execute(
+            "SELECT s.space, w.kind, w.id, w.reason, w.detail FROM logomesh_sync_waiting AS w"
+            " LEFT JOIN logomesh_sync_spaces AS s ON s.number = w.space ORDER BY w.kind, w.id"
+        )
+        return [Waiting(space, NAMES[kind], id_, reason, detail) for space, kind, id_, reason, detail in rows]
 
     # Coming in
 
-    def apply(self, space: str, changes: Iterable[dict[str, Any]]) -> int:
+    def apply(self, space: str, changes: Iterable[dict[str, Any]], anew: bool = False) -> int:
         """Apply changes of the feed in short transactions, as they come. What has unsent edits is left alone.
-        Returns how many records changed. Then `advance`."""
-        raise NotImplementedError
+        Returns how many records changed. Then `advance`. `anew`: the server's word counts, however old."""
+        return self._incoming.apply(self.link(space).number, changes, anew)
 
-    def advance(self, space: str, *, cursor: str, epoch: str, head: int, complete: bool) -> None:
-        """Everything up to this cursor was applied."""
-        raise NotImplementedError
+    def advance(self, space: str, *, cursor: str, epoch: str, head: int, more: bool) -> None:
+        """Everything up to this cursor was applied. `more`: the pull is not at its end."""
+        link = self.link(space)
+        if more:
+            self._set(space, "cursor = ?, epoch = ?", cursor, epoch)
+            return
+        self._set(space, "cursor = ?, epoch = ?, seen = ?, pulled = 1, pulled_scope = scope",
+                  cursor, epoch, head)  # fmt: skip
+        release_held(self._store, self._rows, link.number)
+
+    def begin_anew(self, space: str, reason: str) -> None:
+        """The cursor cannot be continued: the next pull brings everything; what is equal costs nothing."""
+        self._set(space, "cursor = NULL, pulled = 0, anew = ?", reason)
+
+    def scope_changed(self, space: str) -> bool:
+        """Whether the filter was changed since the last pull."""
+        return bool(
+            self._store.value(
+                "SELECT scope <> pulled_scope FROM logomesh_sync_spaces WHERE space = ?", (space,)
+            )
+        )
+
+    # Proof
 
     def digest(self, space: str) -> Digest:
-        raise NotImplementedError
+        """What this copy comes to. Equal to the server's at `version` if nothing is unsent."""
+        records, sectors, seen = self._store.db.execute(
+            "SELECT records, sectors, seen FROM logomesh_sync_spaces WHERE space = ?",
+            (self.link(space).space,),
+        ).fetchone()
+        numbers = memoryview(sectors).cast("q")
+        return Digest(seen, records, tuple(number & _MASK for number in numbers))
+
+    def proved(self, space: str, version: int) -> None:
+        """The digests were equal at this version."""
+        self._set(space, "proof = ?, proof_version = ?, differing = '[]', anew = ''", time.time(), version)
+
+    def differing(self, space: str) -> list[int]:
+        """The sectors that differed, and were repaired, at the last comparison."""
+        found: list[int] = json.loads(
+            self._store.value("SELECT differing FROM logomesh_sync_spaces WHERE space = ?", (space,))
+        )
+        return found
+
+    def set_differing(self, space: str, sectors: Sequence[int]) -> None:
+        self._set(space, "differing = ?", json.dumps(list(sectors)))
+
+    def sector_records(self, space: str, sectors: Iterable[int]) -> dict[tuple[str, str], str]:
+        """(type, id) -> hash, as 16 hex digits, of what this copy has in these sectors."""
+        wanted = set(sectors)
+        rows = self._store.db.execute(
+            f"SELECT kind, id, hash FROM logomesh_sync_records WHERE space = ? AND {_HASHED}",
+            (self.link(space).number,),
+        )
+        return {
+            (NAMES[kind], id_): f"{hash_ & _MASK:016x}"
+            for kind, id_, hash_ in rows
+            if sector_of(kind, id_) in wanted
+        }
+
+    def drop(self, space: str, refs: Iterable[tuple[str, str]], lost: bool = False) -> None:
+        """Take away records that the server does not have, but for what has unsent edits.
+        `lost`: it had them before it was restored; they are put aside first."""
+        link = self.link(space)
+        gone = []
+        for type_, id_ in refs:
+            copy = self._store.copy(link.number, NUMBERS[type_], id_)
+            if copy is None:
+                continue
+            if lost:
+                with self._store.writing():
+                    self._rows.set_aside(link.number, NUMBERS[type_], id_, copy.record, "server-restored")
+            gone.append({"type": type_, "id": id_, "version": copy.version, "deleted": True})
+        self._incoming.apply(link.number, gone, anew=True)
+
+    def recount(self, space: str) -> None:
+        """Compute count and digest of a space from its copies."""
+        link = self.link(space)
+        with self._store.writing():
+            sectors = [0] * 256
+            count = 0
+            for kind, id_, hash_ in self._store.db.execute(
+                f"SELECT kind, id, hash FROM logomesh_sync_records WHERE space = ? AND {_HASHED}",
+                (link.number,),
+            ):
+                sectors[sector_of(kind, id_)] ^= hash_
+                count += 1
+            blob = b"".join(number.to_bytes(8, "little", signed=True) for number in sectors)
+            self._set(space, "records = ?, sectors = ?", count, blob)
+
+    # Giving up
 
     def put_aside(self, space: str, reason: str) -> int:
-        """Access was taken away: keep the unsent work for `rescue`, remove the local copy of the space."""
-        raise NotImplementedError
+        """Access was taken away: keep the unsent work for `rescue`, remove the local copy of the space.
+        Returns how many pieces of work were put aside."""
+        link = self.link(space)
+        aside = self._set_unsent_aside(link, reason)
+        while True:
+            refs = self._store.db.execute(
+                "SELECT kind, id FROM logomesh_sync_records WHERE space = ? LIMIT 500", (link.number,)
+            ).fetchall()
+            if not refs:
+                break
+            with self._store.writing():
+                self._remove_copies(link.number, refs)
+        self._set(space, "cursor = NULL, epoch = NULL, seen = 0, pulled = 0")
+        return aside
+
+    def _set_unsent_aside(self, link: Link, reason: str) -> int:
+        aside = 0
+        with self._store.writing():
+            db = self._store.db
+            for kind, id_, body in db.execute(
+                "SELECT kind, id, body FROM logomesh_sync_outbox WHERE space = ?", (link.number,)
+            ).fetchall():
+                self._rows.set_aside(link.number, kind, id_, orjson.loads(body), reason)
+                aside += 1
+            for name in ("outbox", "pushes", "held", "waiting", "parents"):
+                db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))
+            for kind, *cells in db.execute("SELECT * FROM logomesh_sync_dirty").fetchall():
+                table = self._store.by_number.get(kind)
+                if table is None:
+                    continue
+                id_ = table.id_of_key(cells)
+                space = self._outgoing.space_of(kind, id_)
+                row = self._store.row(table, cells)
+                if space is None and row is not None:
+                    space = self._space_above(table.type.number, table.read(row))
+                if space != link.number:
+                    continue
+                if row is not None:
+                    self._rows.set_aside(link.number, kind, id_, table.read(row), reason)
+                    aside += 1
+                    if self._store.copy(link.number, kind, id_) is None:
+                        self._rows.delete(kind, id_)
+                self._rows.forget_mark(kind, cells)
+        return aside
+
+    def _space_above(self, kind: int, record: Record) -> int | None:
+        for parent, id_ in ids_of_parents(kind, record):
+            if (space := self._outgoing.space_of(parent, id_)) is not None:
+                return space
+            table = self._store.by_number.get(parent)
+            row = self._store.row(table, (id_,)) if table else None
+            if (
+                table
+                and row is not None
+                and (space := self._space_above(parent, table.read(row))) is not None
+            ):
+                return space
+        return None
+
+    def _remove_copies(self, space: int, refs: Iterable[tuple[int, str]]) -> None:
+        ledger = Ledger(self._store, space)
+        for kind, id_ in refs:
+            copy = self._store.copy(space, kind, id_)
+            assert copy is not None
+            ledger.drop(kind, id_, copy)
+            if copy.shown:
+                self._hand_over(kind, id_)
+        ledger.close()
+
+    def _hand_over(self, kind: int, id_: str) -> None:
+        others: dict[int, Copy] = self._store.all_copies(kind, id_)
+        if NAMES[kind] == "tags" and others:
+            self._store.db.execute(
+                "UPDATE logomesh_sync_records SET shown = 1 WHERE kind = ? AND id = ? AND space = ?",
+                (kind, id_, next(iter(others))),
+            )
+            return
+        self._rows.delete(kind, id_)
+        self._rows.show_another(kind, id_)
 
     def rescue(self) -> list[dict[str, Any]]:
-        """All that was put aside or refused, as JSON objects."""
-        raise NotImplementedError
+        """All that was put aside, and all that cannot be sent, as JSON objects."""
+        if not self.attached:
+            return []
+        found = [
+            {"at": at, "space": space, "reason": reason, **orjson.loads(body)}
+            for at, space, reason, body in self._store.db.execute(
+                "SELECT at, space, reason, body FROM logomesh_sync_aside ORDER BY number"
+            )
+        ]
+        for one in self.waiting():
+            here = self.record(one.type, one.id)
+            found.append(
+                {
+                    "space": one.space,
+                    "reason": one.reason,
+                    "detail": one.detail,
+                    "type": one.type,
+                    "id": one.id,
+                }
+                | (here[1] if here else {})
+            )
+        return found
+
+    # Watching
+
+    def data_version(self) -> int:
+        """A number that changes when somebody else has written to the file."""
+        return int(self._store.value("PRAGMA data_version"))
+
+    def has_marks(self) -> bool:
+        """Whether any row was changed and not looked at yet."""
+        return bool(self._store.value("SELECT EXISTS (SELECT 1 FROM logomesh_sync_dirty)"))

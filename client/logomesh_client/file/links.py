@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+_NOT_REFUSED: Final = frozenset(
+    {"missing-parent", "other-space", "no-id", "id-is-a-blob", "id-is-not-utf8", "id-with-nul", "id-too-long"}
+)
 
 
 class State(Enum):
@@ -46,6 +50,10 @@ class Link:
     epoch: str | None
     seen: int
     """The version of the space up to which it was pulled."""
+    pulled: bool
+    """Whether it was pulled to the end once. Nothing is sent before that."""
+    anew: str
+    """Why the space is pulled from its beginning once more: the server's reason; "" if it is not."""
     state: State
     reason: str
     """Why the state is not `online`, in words; "" if it is."""
@@ -67,6 +75,11 @@ class Waiting:
     reason: str
     """The server's problem type (`missing-parent`, `invalid-value` …) or `other-space`."""
     detail: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server did not take it. The others wait for what they hang on, or are no records."""
+        return self.reason not in _NOT_REFUSED
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,390 @@
+"""From the changes of a feed to rows of the file, in transactions so short that the app never waits.
+
+What has unsent edits is left alone: the server merges, and its answer to the edit brings the record. What
+those edits hang on is kept too while they are on their way.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from logomesh_client.file.cells import Cell, RawText
+from logomesh_client.file.dialects import quoted
+from logomesh_client.file.placing import Rows, ids_of_parents
+from logomesh_client.file.rows import RowTable
+from logomesh_client.file.store import (
+    CONFLICT,
+    NUMBERS,
+    Copy,
+    Ledger,
+    Pace,
+    Ref,
+    Store,
+    encoded,
+)
+from logomesh_client.records import TYPES, Record
+
+_PARENTS = frozenset(NUMBERS[name] for name in ("thoughts", "segments", "tags"))
+_TAGS = NUMBERS["tags"]
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """One change of the feed, worked out before the file is held."""
+
+    kind: int
+    id: str
+    version: int
+    record: Record | None
+    leaves: bool = False
+    """Out of scope: it goes from here, and lives on."""
+    data: bytes = b""
+    hash: int = 0
+    sector: int = -1
+    cells: list[Cell] | None = None
+
+
+class Incoming:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.rows = Rows(store)
+        self.pace = Pace()
+
+    def apply(self, space: int, changes: Iterable[dict[str, Any]], anew: bool = False) -> int:
+        """Apply changes as they come. Returns how many records changed here.
+
+        `anew`: what the server says counts even where it is older than what was agreed (it was restored).
+        """
+        source = iter(changes)
+        applied = 0
+        while piece := self._prepared(islice(source, self.pace.size)):
+            with self.pace.step(len(piece)), self.store.writing():
+                applied += _Piece(self.store, self.rows, space, anew).take(piece)
+        return applied
+
+    def _prepared(self, changes: Iterator[dict[str, Any]]) -> list[_Incoming]:
+        return [one for change in changes if (one := self._prepare(change)) is not None]
+
+    def _prepare(self, change: dict[str, Any]) -> _Incoming | None:
+        kind = NUMBERS.get(change["type"])
+        if kind is None or (kind != CONFLICT and not TYPES[change["type"]].hashed):
+            return _Incoming(0, "", 0, None)  # of a newer server
+        id_, version = change["id"], change["version"]
+        record = change.get("record")
+        if record is None:
+            return _Incoming(kind, id_, version, None, "out_of_scope" in change)
+        for name in ("type", "id", "version"):
+            record.pop(name, None)
+        one = _Incoming(kind, id_, version, record)
+        one.data, one.hash, one.sector = encoded(kind, id_, record)
+        table = self.store.by_number.get(kind)
+        if table is not None:
+            one.cells = table.write(id_, record)
+        return one
+
+
+class _Piece:
+    """What one transaction applies."""
+
+    def __init__(self, store: Store, rows: Rows, space: int, anew: bool) -> None:
+        self.store, self.rows, self.space, self.anew = store, rows, space, anew
+        self.ledger = Ledger(store, space)
+        self.arrived: list[Ref] = []
+        exists = store.db.execute(
+            "SELECT EXISTS (SELECT 1 FROM logomesh_sync_dirty), EXISTS (SELECT 1 FROM logomesh_sync_outbox),"
+            " EXISTS (SELECT 1 FROM logomesh_sync_held WHERE space = ?1),"
+            " EXISTS (SELECT 1 FROM logomesh_sync_parents),"
+            " (SELECT count(*) FROM logomesh_sync_spaces) > 1,"
+            " EXISTS (SELECT 1 FROM logomesh_sync_records WHERE space = ?1)",
+            (space,),
+        ).fetchone()
+        self.marks, self.outbox, self.held, self.waiting, self.several, self.known = map(bool, exists)
+        self._busy_above: set[Ref] | None = None
+
+    def take(self, piece: list[_Incoming]) -> int:
+        applied = 0
+        by_kind: dict[int, list[_Incoming]] = {}
+        for one in piece:
+            by_kind.setdefault(one.kind, []).append(one)
+        by_kind.pop(0, None)
+        for kind in sorted(by_kind):
+            applied += self._take_kind(kind, by_kind[kind])
+        self.ledger.close()
+        if self.waiting and self.arrived:
+            self.rows.arrived(self.arrived)
+        return applied
+
+    def _take_kind(self, kind: int, changes: list[_Incoming]) -> int:
+        copies = self.store.copies(self.space, kind, [one.id for one in changes]) if self.known else {}
+        busy = self._outgoing(kind, changes) if self.outbox else set()
+        fresh: list[_Incoming] = []
+        applied = 0
+        for one in changes:
+            copy = copies.get(one.id)
+            if one.id in busy:
+                continue
+            if one.record is None:
+                applied += self._take_away(one, copy)
+            elif copy is not None:
+                applied += self._change(one, copy)
+            else:
+                fresh.append(one)
+        applied += self._take_fresh(kind, fresh)
+        if kind in _PARENTS:
+            self.arrived += [(kind, one.id) for one in changes if one.record is not None]
+        if self.held:
+            self.store.db.executemany(
+                "DELETE FROM logomesh_sync_held WHERE space = ? AND kind = ? AND id = ?",
+                [(self.space, kind, one.id) for one in changes if one.record is not None],
+            )
+        return applied
+
+    def _outgoing(self, kind: int, changes: list[_Incoming]) -> set[str]:
+        ids = orjson.dumps([one.id for one in changes]).decode()
+        rows = self.store.db.execute(
+            "SELECT o.id FROM json_each(?) AS j JOIN logomesh_sync_outbox AS o"
+            " ON o.kind = ? AND o.id = j.value AND o.space = ?",
+            (ids, kind, self.space),
+        )
+        return {id_ for (id_,) in rows}
+
+    # New records
+
+    def _take_fresh(self, kind: int, fresh: list[_Incoming]) -> int:
+        """Records that were not here: all at once where the file has nothing in their place."""
+        table = self.store.by_number.get(kind)
+        if not fresh:
+            return 0
+        if table is None:
+            for one in fresh:
+                self._keep(one, shown=False)
+            return len(fresh)
+        fresh = list({one.id: one for one in fresh}.values())
+        hidden = self._hidden() if self.several else set()
+        if not hidden and table.keyed and self._insert_all(table, fresh):
+            for one in fresh:
+                self._keep(one, shown=True)
+            return len(fresh)
+        return sum(self._take_one(table, one, hidden) for one in fresh)
+
+    def _insert_all(self, table: RowTable, fresh: list[_Incoming]) -> bool:
+        if any(RawText is cell.__class__ for one in fresh for cell in one.cells or ()):
+            return False
+        db = self.store.db
+        marks = ", ".join("?" * len(table.columns))
+        db.execute("SAVEPOINT logomesh_sync")
+        try:
+            db.executemany(
+                f"INSERT INTO {quoted(table.shape.name)} ({', '.join(map(quoted, table.columns))})"
+                f" VALUES ({marks})",
+                [one.cells or [] for one in _in_reading_order(table, fresh)],
+            )
+        except sqlite3.IntegrityError:
+            db.execute("ROLLBACK TO logomesh_sync")
+            db.execute("RELEASE logomesh_sync")
+            return False
+        db.execute("RELEASE logomesh_sync")
+        return True
+
+    def _keep(self, one: _Incoming, shown: bool) -> None:
+        if one.sector >= 0:
+            self.ledger.count_new(one.sector, one.hash)
+        self.ledger.add_encoded(one.kind, one.id, one.version, one.hash, shown, one.data)
+
+    def _take_one(self, table: RowTable, one: _Incoming, hidden: set[Ref]) -> int:
+        """A record that was not here, with a look at what is in its place."""
+        assert one.record is not None
+        key = self.rows.key_of(table, one.id)
+        row = self.store.row(table, key) if key else None
+        copy = Copy(one.version, one.record, one.hash, True)
+        if not key or any(parent in hidden for parent in ids_of_parents(one.kind, one.record)):
+            copy.shown = False
+        elif row is None:
+            copy.shown, copy.aliases = self.rows.insert(table, one.id, one.record)
+            self.rows.forget_mark(one.kind, key)
+        elif not self.rows.is_free(one.kind, one.id):
+            copy.shown = False  # the row is the record of another space
+        elif table.edits(one.id, one.record, row, {}):
+            copy.base = None if _is_later(table, row, one.record) else 0
+            self.rows.set_mark(one.kind, key)
+        else:
+            self.rows.forget_mark(one.kind, key)  # what was imported from this very file
+        self.ledger.put(one.kind, one.id, copy, None)
+        return 1
+
+    def _hidden(self) -> set[Ref]:
+        """Records of this space that have no row because another space's has their id."""
+        rows = self.store.db.execute(
+            "SELECT kind, id FROM logomesh_sync_records WHERE space = ? AND NOT shown AND kind IN (1, 2)",
+            (self.space,),
+        )
+        return {(kind, id_) for kind, id_ in rows if kind in self.store.by_number}
+
+    # Changed records
+
+    def _change(self, one: _Incoming, copy: Copy) -> int:
+        assert one.record is not None
+        older = one.version < copy.version or (one.version == copy.version and one.hash == copy.hash)
+        if one.kind == CONFLICT:
+            older = one.version <= copy.version
+        if older and not (self.anew and one.hash != copy.hash):
+            return 0
+        if self.anew and one.version < copy.version:
+            self.rows.set_aside(self.space, one.kind, one.id, copy.record, "server-restored")
+        table = self.store.by_number.get(one.kind)
+        new = Copy(one.version, one.record, one.hash, copy.shown, None, copy.aliases)
+        if table is not None and copy.shown:
+            key = self.rows.key_of(table, one.id)
+            row = None
+            if self.marks and self.rows.is_marked(one.kind, key):
+                row = self.store.row(table, key)
+                if row is None or table.edits(one.id, copy.record, row, copy.aliases or {}):
+                    return 0  # the user has changed it: the answer to that edit brings the record
+                self.rows.forget_mark(one.kind, key)
+            self.rows.update(table, one.id, copy.record, one.record, new, row)
+        self.ledger.put(one.kind, one.id, new, copy)
+        return 1
+
+    # Records that go
+
+    def _take_away(self, one: _Incoming, copy: Copy | None) -> int:
+        if copy is None or (one.version < copy.version and not self.anew and not one.leaves):
+            return 0
+        if copy.shown and (self.marks or self.outbox) and self._is_in_use(one, copy):
+            return 0
+        self._remove(one.kind, one.id, copy)
+        if one.leaves:
+            self._remove_below(one.kind, one.id)
+        return 1
+
+    def _is_in_use(self, one: _Incoming, copy: Copy) -> bool:
+        """Whether the user has changed this, or what hangs on it, and the server does not know yet."""
+        table = self.store.by_number[one.kind]
+        key = self.rows.key_of(table, one.id)
+        if self.rows.is_marked(one.kind, key):
+            row = self.store.row(table, key)
+            if row is not None and table.edits(one.id, copy.record, row, copy.aliases or {}):
+                return True
+        if one.kind in _PARENTS and (one.kind, one.id) in self._above_what_is_noted():
+            self._hold(one)
+            return True
+        self.rows.forget_mark(one.kind, key)
+        return False
+
+    def _remove(self, kind: int, id_: str, copy: Copy) -> None:
+        self.ledger.drop(kind, id_, copy)
+        if not copy.shown:
+            return
+        if kind == _TAGS and (others := self.store.all_copies(kind, id_)):
+            self.store.db.execute(
+                "UPDATE logomesh_sync_records SET shown = 1 WHERE kind = ? AND id = ? AND space = ?",
+                (kind, id_, next(iter(others))),
+            )
+            return  # the row goes on serving another space
+        self.rows.delete(kind, id_)
+        self.rows.show_another(kind, id_)
+
+    def _remove_below(self, kind: int, id_: str) -> None:
+        """What hangs on a record that left the scope leaves with it."""
+        for name, type_ in TYPES.items():
+            table = self.store.tables.get(name)
+            fields = [field for field, parent in type_.parents.items() if NUMBERS[parent] == kind]
+            for field in fields if table else ():
+                assert table is not None
+                rows = self.store.db.execute(
+                    f"SELECT {', '.join(map(quoted, table.key))} FROM {quoted(table.shape.name)}"
+                    f" WHERE {quoted(table.column_of[field])} = ?",
+                    (id_,),
+                ).fetchall()
+                for key in rows:
+                    child = table.id_of_key(key)
+                    copy = self.store.copy(self.space, type_.number, child)
+                    if copy and copy.shown and not self.rows.is_marked(type_.number, key):
+                        self._remove_below(type_.number, child)
+                        self._remove(type_.number, child, copy)
+
+    def _hold(self, one: _Incoming) -> None:
+        """What hangs on it is on its way to the server, which may bring it back: it stays till then."""
+        self.store.db.execute(
+            "INSERT OR REPLACE INTO logomesh_sync_held VALUES (?, ?, ?, ?)",
+            (self.space, one.kind, one.id, one.version),
+        )
+        self.held = True
+
+    def _above_what_is_noted(self) -> set[Ref]:
+        """All that rows with unsent changes hang on."""
+        if self._busy_above is None:
+            self._busy_above = set()
+            refs: list[tuple[int, str, Any]] = [
+                (kind, "", key) for kind, *key in self.store.db.execute("SELECT * FROM logomesh_sync_dirty")
+            ]
+            refs += [
+                (kind, id_, None)
+                for kind, id_ in self.store.db.execute(
+                    "SELECT kind, id FROM logomesh_sync_outbox WHERE NOT deletes AND kind < ?", (CONFLICT,)
+                )
+            ]
+            for kind, id_, key in refs:
+                table = self.store.by_number.get(kind)
+                if table is None:
+                    continue
+                self._climb(table, tuple(key) if key is not None else self.rows.key_of(table, id_))
+        return self._busy_above
+
+    def _climb(self, table: RowTable, key: tuple[Cell, ...]) -> None:
+        assert self._busy_above is not None
+        row = self.store.row(table, key) if key else None
+        if row is None:
+            return
+        for ref in ids_of_parents(table.type.number, table.read(row)):
+            if ref not in self._busy_above:
+                self._busy_above.add(ref)
+                above = self.store.by_number.get(ref[0])
+                if above is not None:
+                    self._climb(above, (ref[1],))
+
+
+def release_held(store: Store, rows: Rows, space: int) -> None:
+    """Apply the deletions that were put off and that nothing is on its way for any more."""
+    held = store.db.execute(
+        "SELECT kind, id, version FROM logomesh_sync_held WHERE space = ?", (space,)
+    ).fetchall()
+    if not held:
+        return
+    with store.writing():
+        piece = _Piece(store, rows, space, anew=True)
+        above = piece._above_what_is_noted()
+        gone = [one for one in held if (one[0], one[1]) not in above]
+        store.db.executemany(
+            "DELETE FROM logomesh_sync_held WHERE space = ? AND kind = ? AND id = ?",
+            [(space, kind, id_) for kind, id_, _ in gone],
+        )
+        piece.take([_Incoming(kind, id_, version, None) for kind, id_, version in gone])
+
+
+def _in_reading_order(table: RowTable, fresh: list[_Incoming]) -> list[_Incoming]:
+    """LogoMesh shows segments of the same time in the order of their rows."""
+    if table.type.name != "segments":
+        return fresh
+    return sorted(
+        fresh,
+        key=lambda one: (
+            (one.record or {})["sort_order"] or 0,
+            (one.record or {})["created_at"] or "",
+        ),
+    )
+
+
+def _is_later(table: RowTable, row: list[Cell], record: Record) -> bool:
+    """Whether the row was written after the record."""
+    mine, theirs = table.read(row).get("updated_at"), record.get("updated_at")
+    return bool(mine and theirs and mine > theirs)
+
+
+__all__ = ["Incoming", "release_held"]

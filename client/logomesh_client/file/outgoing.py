@@ -1,0 +1,524 @@
+"""From noted rows to changes for the server, and what becomes of its answers.
+
+A change is stored before it is sent and sent again just as it was until its answer is known; only then is
+the next one of that record made. So nothing is sent twice as something else, whenever the machine stops.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from logomesh_client.file.cells import Cell
+from logomesh_client.file.dialects import quoted
+from logomesh_client.file.links import Push
+from logomesh_client.file.placing import Rows
+from logomesh_client.file.rows import Key, NoRecord, Patch, RowTable, creation, patched
+from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, Pace, Store
+from logomesh_client.records import Record
+
+LARGEST_PUSH: Final = 24 * 1024 * 1024
+"""Bytes of changes in a push; the server takes 32 MiB, and a single larger change."""
+MISSING_PARENT: Final = "missing-parent"
+OTHER_SPACE: Final = "other-space"
+_TAGS: Final = NUMBERS["tags"]
+_SEGMENTS: Final = NUMBERS["segments"]
+_PARENTS: Final = frozenset({NUMBERS["thoughts"], _SEGMENTS, _TAGS})
+"""The types on which others hang."""
+_FIRST: Final = (0, "", "", "")
+
+Mark = tuple[int, Cell, Cell, Cell]
+
+
+def uuid7() -> str:
+    """A UUID that begins with the time: the server's index of change ids stays warm."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return str(UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62))
+
+
+@dataclass(slots=True)
+class _Changed:
+    """A noted row that is there."""
+
+    kind: int
+    id: str
+    table: RowTable
+    key: Key
+    row: list[Cell]
+
+
+class Outgoing:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.rows = Rows(store)
+        self.pace = Pace()
+        self._lives: dict[tuple[int, int, str], bool] = {}
+
+    # The next push
+
+    def pending(self, space: int, limit: int, layout: bool) -> Push | None:
+        if (sent := self._sent(space)) is not None:
+            return sent
+        self._collect(space, limit, layout)
+        with self.store.writing():
+            self._assign(space, limit)
+        return self._sent(space)
+
+    def _sent(self, space: int) -> Push | None:
+        """The push whose answer is not known, just as it was stored."""
+        db = self.store.db
+        found = db.execute(
+            "SELECT p.number, p.epoch, p.seen, s.space FROM logomesh_sync_pushes AS p"
+            " JOIN logomesh_sync_spaces AS s ON s.number = p.space WHERE p.space = ? ORDER BY p.number",
+            (space,),
+        ).fetchone()
+        if found is None:
+            return None
+        number, epoch, seen, name = found
+        bodies = db.execute(
+            "SELECT body FROM logomesh_sync_outbox WHERE push = ? ORDER BY deletes, number", (number,)
+        )
+        return Push(name, epoch, seen, [orjson.loads(body) for (body,) in bodies])
+
+    def _assign(self, space: int, limit: int) -> None:
+        """Choose what goes into the next push: edits before deletions, parents before children."""
+        db = self.store.db
+        chosen: list[int] = []
+        size = 0
+        for number, kind, body in db.execute(
+            "SELECT number, kind, body FROM logomesh_sync_outbox WHERE space = ? AND push IS NULL"
+            " ORDER BY deletes, number",
+            (space,),
+        ):
+            if kind == CONFLICT and self._is_busy(orjson.loads(body)):
+                continue
+            if chosen and (len(chosen) == limit or size + len(body) > LARGEST_PUSH):
+                break
+            chosen.append(number)
+            size += len(body)
+        if not chosen:
+            return
+        epoch, seen = db.execute(
+            "SELECT epoch, min(seen, coalesce((SELECT min(version) - 1 FROM logomesh_sync_held"
+            " WHERE space = ?1), seen)) FROM logomesh_sync_spaces WHERE number = ?1",
+            (space,),
+        ).fetchone()
+        push = db.execute("INSERT INTO logomesh_sync_pushes (space, epoch, seen) VALUES (?, ?, ?)",
+                          (space, epoch, seen)).lastrowid  # fmt: skip
+        db.executemany(
+            "UPDATE logomesh_sync_outbox SET push = ? WHERE number = ?", ((push, number) for number in chosen)
+        )
+
+    def _is_busy(self, decision: dict[str, Any]) -> bool:
+        """A decision changes its conflict's record: it waits until no edit of that is on its way."""
+        conflict = self.store.db.execute(
+            "SELECT copy FROM logomesh_sync_records WHERE kind = ? AND id = ?", (CONFLICT, decision["id"])
+        ).fetchone()
+        if conflict is None:
+            return False
+        record = orjson.loads(conflict[0])
+        kind = NUMBERS.get(record["record_type"], 0)
+        return bool(
+            self.store.value(
+                "SELECT EXISTS (SELECT 1 FROM logomesh_sync_outbox WHERE kind = ? AND id = ?)",
+                (kind, record["record_id"]),
+            )
+        )
+
+    # Collecting
+
+    def _collect(self, space: int, limit: int, layout: bool) -> None:
+        """Turn noted rows into stored changes, a short transaction at a time: edits first, then deletions.
+
+        (A segment that moved to another thought must say so before its old thought is deleted.)
+        """
+        for deletions in (False, True):
+            after: Mark | None = _FIRST
+            while after is not None:
+                if self._waiting_to_go(space) >= limit:
+                    return
+                size = self.pace.size
+                with self.pace.step(size), self.store.writing():
+                    self._lives.clear()
+                    after = self._collect_piece(after, size, deletions, layout)
+
+    def _waiting_to_go(self, space: int) -> int:
+        return int(self.store.value("SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?", (space,)))
+
+    def _collect_piece(self, after: Mark, size: int, deletions: bool, layout: bool) -> Mark | None:
+        db = self.store.db
+        marks: list[Mark] = db.execute(
+            "SELECT kind, a, b, c FROM logomesh_sync_dirty WHERE (kind, a, b, c) > (?, ?, ?, ?)"
+            " ORDER BY kind, a, b, c LIMIT ?",
+            (*after, size),
+        ).fetchall()
+        changed = []
+        for mark in marks:
+            kind, *cells = mark
+            table = self.store.by_number.get(kind)
+            if table is None:
+                self._forget(mark)
+                continue
+            key = tuple(cells[: len(table.key)])
+            try:
+                id_ = table.id_of_key(key)
+            except NoRecord as reason:
+                self._forget(mark)
+                self._wait(kind, "/".join(map(str, key)), 0, key, str(reason), "The row has no usable id.")
+                continue
+            row = self.store.row(table, key)
+            if (row is None) is not deletions or self._is_going_out(kind, id_):
+                continue
+            if row is None:
+                self._collect_deletion(mark, table, id_)
+            else:
+                changed.append(_Changed(kind, id_, table, key, row))
+        places = self._places(changed)
+        for one in changed:
+            self._collect_edit(one, places, layout)
+        return marks[-1] if len(marks) == size else None
+
+    def _is_going_out(self, kind: int, id_: str) -> bool:
+        return bool(
+            self.store.value("SELECT 1 FROM logomesh_sync_outbox WHERE kind = ? AND id = ?", (kind, id_))
+        )
+
+    def _collect_deletion(self, mark: Mark, table: RowTable, id_: str) -> None:
+        kind = mark[0]
+        copies = {space: copy for space, copy in self.store.all_copies(kind, id_).items() if copy.shown}
+        if not copies:
+            self._forget(mark)
+            self._stop_waiting(kind, id_)
+            return
+        for copy in copies.values():
+            if not all(
+                self.store.has_row(NUMBERS[parent], copy.record[name])
+                for name, parent in table.type.parents.items()
+            ):
+                return  # what it hangs on went with it: that deletion takes it along
+        if kind == _TAGS:  # one row serves all spaces
+            copies = self.store.all_copies(kind, id_)
+        for space, copy in copies.items():
+            if self._is_ready(space):
+                self._send(space, kind, id_, _base(copy), None)
+        self._forget(mark)
+
+    def _collect_edit(self, one: _Changed, places: dict[str, Any], layout: bool) -> None:
+        copies = self.store.all_copies(one.kind, one.id)
+        shown = next(((space, copy) for space, copy in copies.items() if copy.shown), None)
+        if shown is None:
+            self._collect_creation(one, copies, places)
+            return
+        space, copy = shown
+        patch = one.table.edits(one.id, copy.record, one.row, copy.aliases or {})
+        if not patch:
+            self._forget((one.kind, *one.key))
+            self._arrived(one.kind, one.id)
+            return
+        if (not layout and patch.is_layout(one.table.type)) or not self._is_ready(space):
+            return
+        record = patched(one.table.type.name, copy.record, patch.set, patch.unset)
+        if not self._has_parents(one, space, record):
+            return
+        self._send(space, one.kind, one.id, _base(copy), patch)
+        if one.kind == _TAGS:
+            for other, theirs in copies.items():
+                if other != space and self._is_ready(other):
+                    self._send(other, one.kind, one.id, _base(theirs), patch)
+        self._done(one)
+
+    def _collect_creation(self, one: _Changed, copies: dict[int, Copy], places: dict[str, Any]) -> None:
+        record = one.table.read(one.row)
+        if one.kind == _SEGMENTS and one.id in places:
+            _keep_order(one.table, record, places[one.id])
+        space = self._space_for(one, record)
+        if space is None or (space not in copies and not self._is_ready(space)):
+            return
+        if space in copies or not self._has_parents(one, space, record):
+            return
+        self._send(space, one.kind, one.id, 0, creation(record))
+        self._done(one)
+
+    def _done(self, one: _Changed) -> None:
+        self._forget((one.kind, *one.key))
+        self._stop_waiting(one.kind, one.id)
+        self._arrived(one.kind, one.id)
+
+    def _space_for(self, one: _Changed, record: Record) -> int | None:
+        """The space of a new record: that of what it hangs on, else the home. None: it waits."""
+        if not one.table.type.parents:
+            return self._home()
+        name, parent = next(iter(one.table.type.parents.items()))
+        space = self.space_of(NUMBERS[parent], record[name] or "")
+        if space is None and not self._comes_later(NUMBERS[parent], record[name] or ""):
+            self._wait_for_parents(one, 0, record, MISSING_PARENT, f"There is no {name} {record[name]!r}.")
+        return space
+
+    def _home(self) -> int:
+        return int(self.store.value("SELECT number FROM logomesh_sync_spaces WHERE home"))
+
+    def space_of(self, kind: int, id_: str) -> int | None:
+        """The space to which the row of this record belongs, as far as it is known."""
+        space = self.store.value(
+            "SELECT space FROM logomesh_sync_records WHERE kind = ? AND id = ? AND shown", (kind, id_)
+        )
+        if space is None:
+            space = self.store.value(
+                "SELECT space FROM logomesh_sync_outbox WHERE kind = ? AND id = ? AND NOT deletes",
+                (kind, id_),
+            )
+        return None if space is None else int(space)
+
+    def _comes_later(self, kind: int, id_: str) -> bool:
+        """Whether the row of a parent is there, and noted but not collected yet."""
+        table = self.store.by_number.get(kind)
+        if table is None or self.store.row(table, (id_,)) is None:
+            return False
+        return bool(
+            self.store.value("SELECT 1 FROM logomesh_sync_dirty WHERE kind = ? AND a = ?", (kind, id_))
+        )
+
+    def _has_parents(self, one: _Changed, space: int, record: Record) -> bool:
+        """Whether all that a record hangs on is in its space; if not, it waits for that."""
+        for name, parent in one.table.type.parents.items():
+            kind, id_ = NUMBERS[parent], record[name] or ""
+            if self._lives_in(space, kind, id_):
+                continue
+            if self._comes_later(kind, id_) or self._is_going_out(kind, id_):
+                return False
+            if kind == _TAGS and self._send_tag(space, id_):
+                continue
+            other = self.store.has_row(kind, id_)
+            detail = (
+                f"{name} {id_!r} is in another space: this stays in the file only."
+                if other
+                else f"There is no {name} {id_!r}."
+            )
+            self._wait_for_parents(one, space, record, OTHER_SPACE if other else MISSING_PARENT, detail)
+            return False
+        return True
+
+    def _lives_in(self, space: int, kind: int, id_: str) -> bool:
+        known = self._lives.get((space, kind, id_))
+        if known is None:
+            known = self.store.has_row(kind, id_) and bool(
+                self.store.value(
+                    "SELECT 1 FROM logomesh_sync_records WHERE kind = ?1 AND id = ?2 AND space = ?3 UNION ALL"
+                    " SELECT 1 FROM logomesh_sync_outbox WHERE kind = ?1 AND id = ?2 AND space = ?3"
+                    " AND NOT deletes",
+                    (kind, id_, space),
+                )
+            )
+            if known:
+                self._lives[space, kind, id_] = True
+        return known
+
+    def _send_tag(self, space: int, id_: str) -> bool:
+        """Make a tag of the file known in one more space. Whether there is such a tag."""
+        table = self.store.by_number[_TAGS]
+        row = self.store.row(table, (id_,))
+        if row is None:
+            return False
+        self._send(space, _TAGS, id_, 0, creation(table.read(row)))
+        return True
+
+    def _send(self, space: int, kind: int, id_: str, base: int, patch: Patch | None) -> None:
+        body: dict[str, Any] = {"change_id": uuid7(), "type": NAMES[kind], "id": id_, "base": base}
+        if patch is None:
+            body["delete"] = True
+        else:
+            body["set"] = patch.set
+            if patch.unset:
+                body["unset"] = patch.unset
+        self.store.db.execute(
+            "INSERT INTO logomesh_sync_outbox (space, kind, id, deletes, body) VALUES (?, ?, ?, ?, ?)",
+            (space, kind, id_, patch is None, orjson.dumps(body)),
+        )
+
+    def _is_ready(self, space: int) -> bool:
+        """A space is pulled once before anything is sent to it: what is there already is not sent again."""
+        return bool(self.store.value("SELECT pulled FROM logomesh_sync_spaces WHERE number = ?", (space,)))
+
+    def _forget(self, mark: tuple[Any, ...]) -> None:
+        self.rows.forget_mark(mark[0], mark[1:])
+
+    # Waiting for what it hangs on
+
+    def _wait_for_parents(self, one: _Changed, space: int, record: Record, reason: str, detail: str) -> None:
+        self._forget((one.kind, *one.key))
+        self._wait(one.kind, one.id, space, one.key, reason, detail)
+        for name, parent in one.table.type.parents.items():
+            self._await(NUMBERS[parent], record[name] or "", one.kind, one.id, space)
+
+    def _wait(
+        self, kind: int, id_: str, space: int, key: Key, reason: str, detail: str, body: bytes | None = None
+    ) -> None:
+        cells = [*key, *[""] * (3 - len(key))]
+        self.store.db.execute(
+            "INSERT OR REPLACE INTO logomesh_sync_waiting (kind, id, space, a, b, c, reason, detail, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (kind, id_, space, *cells, reason, detail, body),
+        )
+
+    def _await(self, parent_kind: int, parent: str, kind: int, id_: str, space: int) -> None:
+        self.store.db.execute(
+            "INSERT OR IGNORE INTO logomesh_sync_parents VALUES (?, ?, ?, ?)",
+            (f"{parent_kind}/{parent}", kind, id_, space),
+        )
+
+    def _stop_waiting(self, kind: int, id_: str) -> None:
+        for table in ("waiting", "parents"):
+            self.store.db.execute(f"DELETE FROM logomesh_sync_{table} WHERE kind = ? AND id = ?", (kind, id_))
+
+    def _arrived(self, kind: int, id_: str) -> None:
+        if kind in _PARENTS:
+            self.rows.arrived([(kind, id_)])
+
+    # Segments whose order only rowids decide
+
+    def _places(self, changed: list[_Changed]) -> dict[str, Any]:
+        """Id -> `sort_order` that keeps the place of a new segment where the file's own would not."""
+        table = self.store.by_number.get(_SEGMENTS)
+        if table is None or table.shape.without_rowid:
+            return {}
+        thoughts = {
+            one.table.read(one.row)["thought_id"]
+            for one in changed
+            if one.kind == _SEGMENTS and not self.store.all_copies(_SEGMENTS, one.id)
+        }
+        found: dict[str, Any] = {}
+        for thought in thoughts - {None}:
+            found.update(_kept_places(self._siblings(table, str(thought))))
+        return found
+
+    def _siblings(self, table: RowTable, thought: str) -> Iterator[tuple[Any, str, str]]:
+        order, created = (
+            quoted(column) if (column := table.column_of.get(name)) else "NULL"
+            for name in ("sort_order", "created_at")
+        )
+        number = f"CASE WHEN typeof({order}) IN ('integer', 'real') THEN {order} END"
+        text = f"CASE typeof({created}) WHEN 'text' THEN {created} END"
+        rows = self.store.db.execute(
+            f"SELECT {number}, {text}, {quoted(table.key[0])} FROM {quoted(table.shape.name)}"
+            f" WHERE {quoted(table.column_of['thought_id'])} = ? ORDER BY {order}, {created}, rowid",
+            (thought,),
+        )
+        for sort_order, created_at, id_ in rows:
+            yield sort_order, str(created_at or ""), str(id_)
+
+    # Answers
+
+    def answered(self, space: int, push: Push, results: list[dict[str, Any]]) -> None:
+        """Take the results of a push, a short transaction at a time."""
+        work = list(zip(push.changes, results, strict=True))
+        while work:
+            size = self.pace.size
+            piece, work = work[:size], work[size:]
+            with self.pace.step(len(piece)), self.store.writing():
+                ledger = Ledger(self.store, space)
+                for change, result in piece:
+                    self._take(ledger, change, result)
+                ledger.close()
+                self.store.db.execute(
+                    "DELETE FROM logomesh_sync_pushes WHERE NOT EXISTS"
+                    " (SELECT 1 FROM logomesh_sync_outbox WHERE push = logomesh_sync_pushes.number)"
+                )
+
+    def _take(self, ledger: Ledger, change: dict[str, Any], result: dict[str, Any]) -> None:
+        kind, id_ = NUMBERS[change["type"]], change["id"]
+        known = self.store.db.execute(
+            "SELECT number, body FROM logomesh_sync_outbox WHERE kind = ? AND id = ? AND space = ?",
+            (kind, id_, ledger.space),
+        ).fetchone()
+        if known is None or orjson.loads(known[1])["change_id"] != change["change_id"]:
+            return  # a second answer to the same push
+        self.store.db.execute("DELETE FROM logomesh_sync_outbox WHERE number = ?", (known[0],))
+        if result["status"] == "rejected":
+            self._rejected(ledger, kind, id_, change, result["error"])
+            return
+        if kind == CONFLICT:
+            return  # the feed brings what came of it
+        before = self.store.copy(ledger.space, kind, id_)
+        record = result.get("record")
+        if record is None or result["status"] == "applied":
+            self._applied(ledger, kind, id_, change, result["version"], before)
+        else:
+            sent = None if change.get("delete") else _sent_record(change, before)
+            self.rows.settle(ledger, kind, id_, before, sent, record, change["base"])
+            if change.get("delete") and not record.get("deleted"):
+                self.rows.bring_back(ledger, kind, id_)
+
+    def _applied(
+        self, ledger: Ledger, kind: int, id_: str, change: dict[str, Any], version: int, before: Copy | None
+    ) -> None:
+        if change.get("delete"):
+            if before is not None:
+                ledger.drop(kind, id_, before)
+                self.rows.show_another(kind, id_)
+            return
+        shown = kind in self.store.by_number and (before.shown if before else self.rows.is_free(kind, id_))
+        copy = Copy(version, _sent_record(change, before), 0, shown, None, before.aliases if before else None)
+        ledger.put(kind, id_, copy, before)
+
+    def _rejected(
+        self, ledger: Ledger, kind: int, id_: str, change: dict[str, Any], error: dict[str, Any]
+    ) -> None:
+        reason = str(error.get("type", "")).rpartition("/")[2]
+        table = self.store.by_number.get(kind)
+        key = self.rows.key_of(table, id_) if table else ()
+        if reason == "change-id-reused" and table:
+            self.rows.set_mark(kind, key)  # sent anew, under an id of its own
+            return
+        detail = str(error.get("detail") or error.get("title") or "")
+        self._wait(kind, id_, ledger.space, key, reason, detail, orjson.dumps(change))
+        if reason == MISSING_PARENT and table is not None:
+            before = self.store.copy(ledger.space, kind, id_)
+            record = _sent_record(change, before)
+            for name, parent in table.type.parents.items():
+                self._await(NUMBERS[parent], record[name] or "", kind, id_, ledger.space)
+
+
+def _base(copy: Copy) -> int:
+    return copy.version if copy.base is None else copy.base
+
+
+def _sent_record(change: dict[str, Any], before: Copy | None) -> Record:
+    """The record as the device has it with its own change."""
+    record = None if before is None else before.record
+    return patched(change["type"], record, change.get("set", {}), change.get("unset", []))
+
+
+def _keep_order(table: RowTable, record: Record, place: int | float) -> None:
+    column = table.column_of.get("sort_order")
+    if column:
+        extra = record.setdefault("extra", {})
+        extra.setdefault("originals", {}).setdefault(column, record["sort_order"])
+    record["sort_order"] = place
+
+
+def _kept_places(siblings: Iterator[tuple[Any, str, str]]) -> Iterator[tuple[str, int | float]]:
+    """The smallest change of `sort_order` that makes (sort_order, created_at) order all siblings; none where
+    nothing is tied."""
+    rows = list(siblings)
+    if not any(a[:2] == b[:2] for a, b in pairwise(rows)):
+        return
+    last_order: float | int | None = None
+    last_created = ""
+    for sort_order, created, id_ in rows:
+        order = sort_order or 0
+        new = order
+        if last_order is not None and order <= last_order:
+            new = last_order if created > last_created else last_order + 1
+        if new != sort_order:
+            yield id_, new
+        last_order, last_created = new, created
+
+
+__all__ = ["MISSING_PARENT", "OTHER_SPACE", "Outgoing", "uuid7"]

@@ -1,0 +1,253 @@
+"""Records put into the rows of a file, and taken out of them, beside what its user is doing there.
+
+A row is never written as a whole: only the cells that the agreed record changes, and never one that the user
+has changed since. All of it happens inside a transaction of the caller.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from logomesh_client.file.cells import Cell
+from logomesh_client.file.dialects import quoted
+from logomesh_client.file.rows import Key, RowTable, same
+from logomesh_client.file.store import NAMES, NUMBERS, Copy, Ledger, Ref, Store, bindable, mark
+from logomesh_client.records import TYPES, Record, split_id
+
+_HEAD = ("type", "id", "version")
+
+
+class Rows:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # Marks
+
+    def set_mark(self, kind: int, key: Sequence[Cell]) -> None:
+        """Note a row as changed, as the triggers do."""
+        cells = [*key, *[""] * (3 - len(key))]
+        self.store.db.execute("INSERT OR IGNORE INTO logomesh_sync_dirty VALUES (?, ?, ?, ?)", (kind, *cells))
+
+    def forget_mark(self, kind: int, key: Sequence[Cell]) -> None:
+        cells = [*key, *[""] * (3 - len(key))]
+        self.store.db.execute(
+            "DELETE FROM logomesh_sync_dirty WHERE kind = ? AND a = ? AND b = ? AND c = ?", (kind, *cells)
+        )
+
+    def is_marked(self, kind: int, key: Sequence[Cell]) -> bool:
+        cells = [*key, *[""] * (3 - len(key))]
+        return bool(
+            self.store.value(
+                "SELECT 1 FROM logomesh_sync_dirty WHERE kind = ? AND a = ? AND b = ? AND c = ?",
+                (kind, *cells),
+            )
+        )
+
+    def arrived(self, parents: Iterable[Ref]) -> None:
+        """What waited for these is looked at again."""
+        db = self.store.db
+        for kind, id_ in parents:
+            parent = f"{kind}/{id_}"
+            waiting = db.execute(
+                "SELECT w.kind, w.id, w.space, w.a, w.b, w.c FROM logomesh_sync_parents AS p"
+                " JOIN logomesh_sync_waiting AS w ON (w.kind, w.id, w.space) = (p.kind, p.id, p.space)"
+                " WHERE p.parent = ?",
+                (parent,),
+            ).fetchall()
+            for child, child_id, space, *key in waiting:
+                self.set_mark(child, key)
+                for table in ("waiting", "parents"):
+                    db.execute(
+                        f"DELETE FROM logomesh_sync_{table} WHERE kind = ? AND id = ? AND space = ?",
+                        (child, child_id, space),
+                    )
+
+    # Rows
+
+    def key_of(self, table: RowTable, id_: str) -> Key:
+        """The cells by which the row of a record is found; () where this dialect cannot have such a row."""
+        if table.id_column:
+            return (id_,)
+        parts = split_id(id_)
+        return tuple(parts) if parts and len(parts) == len(table.key) and all(parts) else ()
+
+    def row(self, kind: int, id_: str) -> list[Cell] | None:
+        table = self.store.by_number.get(kind)
+        key = self.key_of(table, id_) if table else ()
+        return self.store.row(table, key) if table and key else None
+
+    def is_free(self, kind: int, id_: str) -> bool:
+        """Whether no space has its record in this row."""
+        return not self.store.value(
+            "SELECT 1 FROM logomesh_sync_records WHERE kind = ? AND id = ? AND shown", (kind, id_)
+        )
+
+    def insert(self, table: RowTable, id_: str, record: Record) -> tuple[bool, dict[str, Cell] | None]:
+        """(whether there is a row now, cells that had to be written otherwise)."""
+        key = self.key_of(table, id_)
+        if not key:
+            return False, None
+        cells = table.write(id_, record)
+        if self._insert(table, cells):
+            return True, None
+        aliases = self._alias(table, record)
+        if aliases and self._insert(table, table.as_written(id_, record, aliases)):
+            return True, aliases
+        return False, None
+
+    def _insert(self, table: RowTable, cells: list[Cell]) -> bool:
+        marks = ", ".join(map(mark, cells))
+        try:
+            self.store.db.execute(
+                f"INSERT INTO {quoted(table.shape.name)} ({', '.join(map(quoted, table.columns))})"
+                f" VALUES ({marks})",
+                [bindable(cell) for cell in cells],
+            )
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def _alias(self, table: RowTable, record: Record) -> dict[str, Cell] | None:
+        """LogoMesh has each tag name once: a second one is shown with a number."""
+        if table.type.name != "tags":
+            return None
+        column = table.column_of["name"]
+        number = 2
+        while self.store.value(
+            f"SELECT 1 FROM {quoted(table.shape.name)} WHERE {quoted(column)} = ?",
+            (f"{record['name'] or ''} ({number})",),
+        ):
+            number += 1
+        return {column: f"{record['name'] or ''} ({number})"}
+
+    def update(
+        self, table: RowTable, id_: str, old: Record, new: Record, copy: Copy, row: Sequence[Cell] | None
+    ) -> bool:
+        """Bring a row from one agreed record to the next. `row`: as it is, None if nobody touched it.
+
+        Whether the user has changed a cell since that the new record changes too.
+        """
+        aliases = copy.aliases or {}
+        before = table.as_written(id_, old, aliases)
+        if aliases and old.get("name") != new.get("name"):
+            copy.aliases, aliases = None, {}
+        after = table.as_written(id_, new, aliases)
+        there = before if row is None else row
+        theirs = {n for n in range(len(after)) if not same(before[n], after[n])}
+        mine = set() if row is None else table.changed_places(old, before, row)
+        clash = any(not same(there[n], after[n]) for n in theirs & mine)
+        cells = {
+            table.columns[n]: after[n] for n in theirs - mine if row is None or not same(there[n], after[n])
+        }
+        if cells and not self._update(table, id_, cells):
+            copy.aliases = self._alias(table, new) or {}
+            if not copy.aliases or not self._update(table, id_, cells | copy.aliases):
+                actual = self.store.row(table, self.key_of(table, id_)) or before
+                copy.aliases = {name: actual[table.columns.index(name)] for name in cells}
+        return clash
+
+    def _update(self, table: RowTable, id_: str, cells: Mapping[str, Cell]) -> bool:
+        sets = ", ".join(f"{quoted(name)} = {mark(cell)}" for name, cell in cells.items())
+        where = " AND ".join(f"{quoted(name)} = ?" for name in table.key)
+        values = [*map(bindable, cells.values()), *self.key_of(table, id_)]
+        try:
+            self.store.db.execute(f"UPDATE {quoted(table.shape.name)} SET {sets} WHERE {where}", values)
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def delete(self, kind: int, id_: str) -> None:
+        table = self.store.by_number.get(kind)
+        key = self.key_of(table, id_) if table else ()
+        if table and key:
+            where = " AND ".join(f"{quoted(name)} = ?" for name in table.key)
+            self.store.db.execute(f"DELETE FROM {quoted(table.shape.name)} WHERE {where}", key)
+
+    # Records
+
+    def set_aside(self, space: int, kind: int, id_: str, body: Mapping[str, Any], reason: str) -> None:
+        """Keep what has no place any more where its owner finds it."""
+        self.store.db.execute(
+            "INSERT INTO logomesh_sync_aside (at, space, reason, body)"
+            " SELECT ?, space, ?, ? FROM logomesh_sync_spaces WHERE number = ?",
+            (time.time(), reason, orjson.dumps({"type": NAMES[kind], "id": id_, **body}).decode(), space),
+        )
+
+    def settle(
+        self, ledger: Ledger, kind: int, id_: str, before: Copy | None, sent: Record | None,
+        answer: Mapping[str, Any], base: int,
+    ) -> None:  # fmt: skip
+        """Take the record of an answer. `sent`: what the row was when its change was made; None: deleted."""
+        table = self.store.by_number.get(kind)
+        row = self.row(kind, id_)
+        if answer.get("deleted"):
+            own = before is None or before.shown
+            aliases = (before.aliases if before else None) or {}
+            if table and own and row and sent is not None and not table.edits(id_, sent, row, aliases):
+                self.delete(kind, id_)
+            if before is not None:
+                ledger.drop(kind, id_, before)
+                self.show_another(kind, id_)
+            return
+        record = {name: value for name, value in answer.items() if name not in _HEAD}
+        shown = before.shown if before else table is not None and self.is_free(kind, id_)
+        copy = Copy(answer["version"], record, 0, shown, None, before.aliases if before else None)
+        if table and shown and row is not None and sent is not None:
+            if self.update(table, id_, sent, record, copy, row):
+                copy.base = base
+        elif table and shown and row is None and sent is None:
+            copy.shown, copy.aliases = self.insert(table, id_, record)
+        ledger.put(kind, id_, copy, before)
+
+    def bring_back(self, ledger: Ledger, kind: int, id_: str) -> None:
+        """The server kept what was deleted here: the rows that went with it come back."""
+        for child, *cells in self.store.db.execute(
+            "SELECT kind, a, b, c FROM logomesh_sync_dirty WHERE kind > 1"
+        ).fetchall():
+            table = self.store.by_number.get(child)
+            if table is None or self.store.row(table, cells) is not None:
+                continue
+            child_id = table.id_of_key(cells)
+            copy = self.store.copy(ledger.space, child, child_id)
+            if copy and copy.shown and self._hangs_on(ledger.space, child, copy.record, (kind, id_)):
+                self.insert(table, child_id, copy.record)
+                self.forget_mark(child, cells[: len(table.key)])
+
+    def _hangs_on(self, space: int, kind: int, record: Record, root: Ref) -> bool:
+        for name, parent in TYPES[NAMES[kind]].parents.items():
+            ref = (NUMBERS[parent], record[name])
+            if ref == root:
+                return True
+            above = self.store.copy(space, *ref)
+            if above and self._hangs_on(space, ref[0], above.record, root):
+                return True
+        return False
+
+    def show_another(self, kind: int, id_: str) -> None:
+        """A record of the same id that another space keeps behind a row that is gone now gets the row."""
+        table = self.store.by_number.get(kind)
+        if table is None or self.row(kind, id_) is not None:
+            return
+        for space, copy in self.store.all_copies(kind, id_).items():
+            if copy.shown:
+                return
+            shown, _ = self.insert(table, id_, copy.record)
+            if shown:
+                self.store.db.execute(
+                    "UPDATE logomesh_sync_records SET shown = 1 WHERE kind = ? AND id = ? AND space = ?",
+                    (kind, id_, space),
+                )
+                return
+
+
+def ids_of_parents(kind: int, record: Record) -> list[Ref]:
+    """What a record hangs on."""
+    return [(NUMBERS[parent], record[name] or "") for name, parent in TYPES[NAMES[kind]].parents.items()]
+
+
+__all__ = ["Rows", "ids_of_parents"]
