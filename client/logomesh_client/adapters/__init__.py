@@ -1,0 +1,31 @@
+"""Thoughts for programs: in a file, in a space of a server, or in a file that a server keeps in step."""
+
+from logomesh_client.adapters.contract import (
+    AlreadyThere,
+    CannotHold,
+    Health,
+    NewSegment,
+    NewThought,
+    NoSuchThought,
+    NotOpen,
+    Segment,
+    StorageAdapter,
+    Tag,
+    Thought,
+)
+from logomesh_client.adapters.sqlite import SQLiteStorageAdapter
+
+__all__ = [
+    "AlreadyThere",
+    "CannotHold",
+    "Health",
+    "NewSegment",
+    "NewThought",
+    "NoSuchThought",
+    "NotOpen",
+    "SQLiteStorageAdapter",
+    "Segment",
+    "StorageAdapter",
+    "Tag",
+    "Thought",
+]
