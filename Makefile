@@ -72,6 +72,7 @@ $(VENV)/.runtime: requirements.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/.development: requirements-dev.txt $(VENV)/.runtime
+$(VENV)/.development: requirements-dev.txt client/pyproject.toml $(VENV)/.runtime
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e ./client
 	@touch $@
