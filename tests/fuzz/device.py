@@ -40,6 +40,8 @@ class Copy:
     """Changes whose answer is not known: sent again, just as they were, before any other of the record."""
     aside: list[Any] = field(default_factory=list)
     """Work that the server did not take, for its owner to look at."""
+    scope: Any = None
+    """The filter through which it was last pulled (`tests.fuzz.scopes.Scope`); None for all."""
     gone: list[Ref] = field(default_factory=list)
     """What the user deleted here."""
 

@@ -14,6 +14,7 @@ from tests.fuzz.oracle import GONE
 
 ODD_IDS: Final = ("a/b?c=d", "tb_1718000000000", "Ünïcode ✓", "x" * 300, "..", "seg-%2F")
 TAG_NAMES: Final = ("draft", "todo", "method", "result")
+CLUSTERS: Final = ("memory", "attention", "Schlaf & Träume")
 LINKS: Final = ("related", "supports", "contradicts")
 
 
@@ -145,6 +146,11 @@ def _set_key(copy: Copy, chance: Random) -> None:
     copy.edit(ref, {path: value})
 
 
+def _sort_into_a_cluster(copy: Copy, chance: Random) -> None:
+    if (segment := _pick(copy, chance, "segments")) is not None:
+        copy.edit(segment, {"cluster_id": chance.choice((*CLUSTERS, None))})
+
+
 def _move_elsewhere(copy: Copy, chance: Random) -> None:
     segment, thought = _pick(copy, chance, "segments"), _pick(copy, chance, "thoughts")
     if segment is not None and thought is not None:
@@ -198,6 +204,7 @@ ACTS: Final[dict[str, tuple[int, Callable[[Copy, Random], None]]]] = {
     "link": (8, _link),
     "hang on a segment": (6, _hang_on_segment),
     "move elsewhere": (3, _move_elsewhere),
+    "sort into a cluster": (4, _sort_into_a_cluster),
     "delete": (7, _delete),
     "use an id again": (2, _use_again),
     "resolve": (6, _resolve),

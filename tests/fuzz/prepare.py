@@ -30,12 +30,13 @@ def main(devices: int, spaces: int) -> None:
         made.append(
             str(actions.create_space(workspace.pk, f"Space {number}", "shared", by=owner, owner=owner).pk)
         )
-    tokens = []
-    for number in range(devices):
-        name = PEOPLE[number % len(PEOPLE)]
-        _, token = actions.issue_device(people[name], f"device {number}")
-        tokens.append([name, f"device {number}", token])
-    print(json.dumps({"spaces": made, "devices": tokens}))
+    tokens = {"devices": [], "readers": []}
+    for kind, count in (("devices", devices), ("readers", 3)):
+        for number in range(count):
+            name, device = PEOPLE[number % len(PEOPLE)], f"{kind[:-1]} {number}"
+            _, token = actions.issue_device(people[name], device)
+            tokens[kind].append([name, device, token])
+    print(json.dumps({"spaces": made, **tokens}))
 
 
 if __name__ == "__main__":

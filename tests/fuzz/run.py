@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from tests.fuzz import checks, hands
+from tests.fuzz import checks, hands, readers
 from tests.fuzz.device import Device
 from tests.fuzz.faults import POINTS, VICTIMS
 from tests.fuzz.server import Server
@@ -105,6 +105,11 @@ def _pull_while_others_push(world: World, chance: Random) -> None:
                 world.deliver(push)
 
     world.pull(device, space, chance, between)
+
+
+def _read_through_a_filter(world: World, chance: Random) -> None:
+    reader = chance.choice(world.readers)
+    readers.read(world, reader, _space(world, reader, chance), chance)
 
 
 def _trespass(world: World, chance: Random) -> None:
@@ -311,6 +316,7 @@ STEPS: Final[dict[str, tuple[float, Callable[[World, Random], None]]]] = {
     "work": (50, _work),
     "sync": (30, _sync),
     "pull while others push": (3, _pull_while_others_push),
+    "read through a filter": (12, _read_through_a_filter),
     "trespass": (0.5, _trespass),
     "lose the answer": (4, _lose_the_answer),
     "deliver twice": (2, _deliver_twice),
@@ -344,6 +350,9 @@ def come_to_rest(world: World, chance: Random) -> None:
             for space in world.spaces:
                 if not device.retired:
                     sync(world, device, space, chance)
+    for reader in world.readers:
+        for space in world.spaces:
+            readers.read(world, reader, space, chance, to_the_end=True)
     left = [
         (device.name, space)
         for device in world.devices

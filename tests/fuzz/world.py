@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.fuzz.device import Copy, Device
+from tests.fuzz.kinds import Ref
 from tests.fuzz.oracle import GONE, Conflict, Outcome, Space, sector_of, sectors_of
 from tests.fuzz.server import Server
 
@@ -54,6 +55,8 @@ class World:
     server: Server
     spaces: list[str]
     devices: list[Device]
+    readers: list[Device]
+    """They only read, through filters."""
     oracles: dict[str, Space]
     roles: dict[str, dict[str, str]]
     """Space -> person -> role"""
@@ -75,6 +78,7 @@ class World:
             server,
             names,
             [Device(name, person, token) for person, name, token in made["devices"]],
+            [Device(name, person, token) for person, name, token in made["readers"]],
             {space: Space() for space in names},
             {space: {owners[space]: "owner"} for space in names},
         )
@@ -372,12 +376,16 @@ class World:
         else:
             raise Broken(f"{device.name} was told that its cursor is {reason}")
 
-    def compare(self, device: Device, space: str) -> None:
-        """A device that has pulled to the end holds just what the oracle says, version for version."""
+    def compare(self, device: Device, space: str, expected: dict[Ref, dict[str, Any]] | None = None) -> None:
+        """A device that has pulled to the end holds just what the oracle says, version for version.
+
+        `expected` is all of it, unless the device takes only a part.
+        """
         oracle, copy = self.oracles[space], device.copy_of(space)
         if copy.seen != oracle.head:
             raise Broken(f"{device.name} pulled up to {copy.seen}, but the head is {oracle.head}")
-        expected = {record.ref: record.in_feed_form() for record in oracle.live()}
+        if expected is None:
+            expected = {record.ref: record.in_feed_form() for record in oracle.live()}
         found = {ref: record for ref, record in copy.records.items() if ref[0] != "conflicts"}
         if expected != found:
             raise Broken(f"{device.name}'s copy of {space} at {copy.seen}:\n" + _unequal(expected, found))
