@@ -15,6 +15,8 @@ from sync.tables import TABLES
 from workspaces.problems import NotFound
 
 PAGE: Final = 50
+SEGMENTS: Final = 40
+"""So many segments of a thought stand on one page."""
 MOST_ON_A_MAP: Final = 5_000
 """So many thoughts a browser still draws and moves without a pause."""
 _MOST_LINKS: Final = 20_000
@@ -39,17 +41,63 @@ _TAGS: Final = """
     LEFT JOIN sync_thought_tags l ON l.space_id = g.space_id AND l.tag_key = g.key AND NOT l.deleted
     WHERE g.space_id = %s AND NOT g.deleted GROUP BY g.key, g.id, g.name, g.color
     ORDER BY count(l.key) DESC, g.name LIMIT 200"""
-_HANGING: Final = {
-    "segments": "t.thought_key = %(key)s ORDER BY t.sort_order NULLS FIRST, t.created_at, t.key",
-    "thought_tags": "t.thought_key = %(key)s ORDER BY t.tag_id",
-}
-_OF_SEGMENTS: Final = {
-    "segment_tags": "segment_key",
-    "segment_fields": "segment_key",
-    "segment_related_context": "segment_key",
-    "segment_llm_history": "segment_key",
-    "segment_neighbors": "source_key",
-}
+_SEGMENTS: Final = """t.thought_key = %(key)s
+    ORDER BY coalesce(t.sort_order, 0), t.created_at, t.key LIMIT %(limit)s OFFSET %(offset)s"""
+_OF_SEGMENTS: Final = ("segment_fields", "segment_related_context", "segment_llm_history")
+_TAGS_ON: Final = """
+    SELECT l.{owner}_id, l.tag_id, coalesce(g.name, l.tag_id), g.color, l.version
+    FROM sync_{owner}_tags l LEFT JOIN sync_tags g ON g.space_id = l.space_id AND g.key = l.tag_key
+    WHERE l.space_id = %s AND l.{owner}_key = ANY(%s) AND NOT l.deleted ORDER BY 3"""
+_TAG_NAMED: Final = """
+    SELECT id FROM sync_tags WHERE space_id = %s AND lower(name) = lower(%s) AND NOT deleted
+    ORDER BY name = %s DESC, key LIMIT 1"""
+_LAST_PLACE: Final = """
+    SELECT max(sort_order) FROM sync_segments WHERE space_id = %s AND thought_key = %s AND NOT deleted"""
+_KNOWS: Final = "SELECT EXISTS (SELECT FROM {table} WHERE space_id = %s AND key = %s)"
+_LINKS_OF: Final = """
+    SELECT n.{here}_id, n.id, n.version, n.relationship_type, '{here}' = 'source', o.id,
+           coalesce(nullif(o.title, ''), nullif(left(o.content, 80), ''), o.id), o.thought_id,
+           coalesce(nullif(t.title, ''), o.thought_id)
+    FROM sync_segment_neighbors n
+    JOIN sync_segments o ON o.space_id = n.space_id AND o.key = n.{there}_key AND NOT o.deleted
+    LEFT JOIN sync_thoughts t ON t.space_id = o.space_id AND t.key = o.thought_key
+    WHERE n.space_id = %(space)s AND n.{here}_key = ANY(%(keys)s) AND NOT n.deleted"""
+_LINKS_BOTH_WAYS: Final = (
+    _LINKS_OF.format(here="source", there="target")
+    + " UNION ALL "
+    + _LINKS_OF.format(here="target", there="source")
+    + " ORDER BY 4, 7, 2 LIMIT 1000"
+)
+_HANGING: Final = """
+    SELECT count(*),
+           (SELECT count(*) FROM sync_segment_neighbors n WHERE n.space_id = %(space)s AND NOT n.deleted
+            AND (n.source_key = ANY(array_agg(s.key)) OR n.target_key = ANY(array_agg(s.key)))),
+           (SELECT count(*) FROM sync_segment_llm_history l
+            WHERE l.space_id = %(space)s AND NOT l.deleted AND l.segment_key = ANY(array_agg(s.key)))
+    FROM sync_segments s WHERE s.space_id = %(space)s AND s.thought_key = %(key)s AND NOT s.deleted"""
+_NAMING: Final = ("title", "name", "relationship_type", "context_type", "prompt", "content")
+DELETABLE: Final = ("thoughts", "segments")
+"""Types whose deletions are listed; what went along comes back with them."""
+# What moved to another space is not deleted: it lives there.
+_DELETED: Final = """
+    SELECT gone.type, gone.id, gone.title, gone.start, gone.thought_id, gone.thought, gone.segments, c.at,
+           coalesce(nullif(p.name, ''), p.email)
+    FROM (
+        SELECT 'thoughts' AS type, t.id, t.title, left(t.description, 200) AS start, t.id AS thought_id,
+               NULL AS thought, t.version, t.key,
+               (SELECT count(*) FROM sync_segments s WHERE s.space_id = t.space_id AND s.thought_key = t.key
+                AND s.deleted AND s.cascaded AND s.version = t.version) AS segments
+        FROM sync_thoughts t WHERE t.space_id = %(space)s AND t.deleted AND NOT EXISTS (
+            SELECT FROM sync_arrival a WHERE a.from_space_id = t.space_id AND a.key = t.key)
+        UNION ALL
+        SELECT 'segments', s.id, s.title, left(s.content, 200), s.thought_id, t.title, s.version, s.key, 0
+        FROM sync_segments s JOIN sync_thoughts t
+          ON t.space_id = s.space_id AND t.key = s.thought_key AND NOT t.deleted
+        WHERE s.space_id = %(space)s AND s.deleted AND NOT s.cascaded
+    ) gone
+    LEFT JOIN sync_changeset c ON c.space_id = %(space)s AND c.version = gone.version
+    LEFT JOIN workspaces_person p ON p.id = c.person_id
+    ORDER BY gone.version DESC, gone.key LIMIT %(limit)s OFFSET %(offset)s"""
 _NODES: Final = """
     SELECT t.id, coalesce(nullif(t.title, ''), t.id), t.color, t.position_x, t.position_y
     FROM sync_thoughts t WHERE t.space_id = %s AND NOT t.deleted
@@ -101,30 +149,132 @@ def tags(space_id: UUID) -> list[dict[str, Any]]:
     return [{"id": id_, "name": name or id_, "color": color, "count": n} for id_, name, color, n in rows]
 
 
+def tag_named(space_id: UUID, name: str) -> str | None:
+    """The id of the tag with this name; one that is spelled exactly so comes first."""
+    row = cursor().execute(_TAG_NAMED, (space_id, name, name)).fetchone()
+    return row[0] if row else None
+
+
+def next_place(space_id: UUID, thought_id: str) -> float | None:
+    """Where a new segment of a thought goes; None where its segments have no order but their age."""
+    row = cursor().execute(_LAST_PLACE, (space_id, key_of("thoughts", thought_id))).fetchone()
+    return row[0] + 1 if row and row[0] else None
+
+
+def knows(space_id: UUID, type_: str, id_: str) -> bool:
+    """Whether the space has this record, or had it."""
+    query = _KNOWS.format(table=TABLES[type_].name)
+    row = cursor().execute(query, (space_id, key_of(type_, id_))).fetchone()
+    return bool(row and row[0])
+
+
 @dataclass(frozen=True)
 class Whole:
-    """A thought with all that hangs on it, each as the feed shows it."""
+    """A thought with a page of its segments and all that hangs on them, each as the feed shows it."""
 
     thought: dict[str, Any]
     segments: list[dict[str, Any]]
-    tags: list[str]
+    """Each also with `tags`, `links` (to and from other segments) and what else hangs on it, by type."""
+    tags: list[dict[str, Any]]
+    hanging: Hanging
+    more: bool
 
 
-def thought(space_id: UUID, id_: str) -> Whole:
+@dataclass(frozen=True)
+class Hanging:
+    """How much hangs on a thought, and would go with it."""
+
+    segments: int
+    links: int
+    prompts: int
+
+
+def thought(space_id: UUID, id_: str, *, page: int = 1) -> Whole:
     """Raises `NotFound`."""
     key = key_of("thoughts", id_)
     found = _records("thoughts", space_id, "t.key = %(key)s", key=key)
     if not found:
         raise NotFound
-    segments, links = (_records(type_, space_id, condition, key=key) for type_, condition in _HANGING.items())
+    segments = _records(
+        "segments", space_id, _SEGMENTS, key=key, limit=SEGMENTS + 1, offset=SEGMENTS * (page - 1)
+    )
+    more, segments = len(segments) > SEGMENTS, segments[:SEGMENTS]
+    _complete(space_id, segments)
+    row = cursor().execute(_HANGING, {"space": space_id, "key": key}).fetchone() or (0, 0, 0)
+    return Whole(found[0], segments, _tags_on(space_id, "thought", [key]).get(id_, []), Hanging(*row), more)
+
+
+def segment(space_id: UUID, id_: str) -> dict[str, Any]:
+    """One segment, as in `Whole`. Raises `NotFound`."""
+    found = _records("segments", space_id, "t.key = %(key)s", key=key_of("segments", id_))
+    if not found:
+        raise NotFound
+    _complete(space_id, found)
+    return found[0]
+
+
+def anchor(key: bytes) -> str:
+    """Where a record stands on a page: an id may hold what no address can."""
+    return f"r{bytes(key).hex()[:16]}"
+
+
+def _complete(space_id: UUID, segments: list[dict[str, Any]]) -> None:
+    """Put to each segment what hangs on it."""
     keys = [key_of("segments", segment["id"]) for segment in segments]
-    by_id = {segment["id"]: segment for segment in segments}
-    for type_, column in _OF_SEGMENTS.items():
-        owner = "source_id" if type_ == "segment_neighbors" else "segment_id"
-        for record in _records(type_, space_id, f"t.{column} = ANY(%(keys)s) ORDER BY t.key", keys=keys):
-            by_id[record[owner]].setdefault(type_, []).append(record)
-    names = {tag["id"]: tag["name"] for tag in tags(space_id)} if links else {}
-    return Whole(found[0], segments, [names.get(link["tag_id"], link["tag_id"]) for link in links])
+    if not keys:
+        return
+    by_id = {segment["id"]: segment | {"links": []} for segment in segments}
+    tags_on = _tags_on(space_id, "segment", keys)
+    for number, (id_, segment) in enumerate(by_id.items()):
+        segment |= {"tags": tags_on.get(id_, []), "anchor": anchor(keys[number])}
+        segments[number] = segment
+    for type_ in _OF_SEGMENTS:
+        order = "t.segment_key = ANY(%(keys)s) ORDER BY t.created_at, t.key"
+        for record in _records(type_, space_id, order, keys=keys):
+            by_id[record["segment_id"]].setdefault(type_, []).append(record)
+    names = ("id", "version", "type", "outgoing", "segment", "title", "thought", "thought_title")
+    for here, *link in cursor().execute(_LINKS_BOTH_WAYS, {"space": space_id, "keys": keys}):
+        by_id[here]["links"].append(dict(zip(names, link, strict=True)))
+
+
+def _tags_on(space_id: UUID, owner: str, keys: list[bytes]) -> dict[str, list[dict[str, Any]]]:
+    """The tags on thoughts or segments, by their owner's id."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for id_, tag, name, color, version in cursor().execute(_TAGS_ON.format(owner=owner), (space_id, keys)):
+        found.setdefault(id_, []).append({"id": tag, "name": name, "color": color, "version": version})
+    return found
+
+
+def deleted(space_id: UUID, *, page: int = 1) -> tuple[list[dict[str, Any]], bool]:
+    """A page of thoughts and segments that were deleted, the last first, and whether more follow."""
+    parameters = {"space": space_id, "limit": PAGE + 1, "offset": PAGE * (page - 1)}
+    names = ("type", "id", "title", "start", "thought_id", "thought", "segments", "at", "person")
+    rows = cursor().execute(_DELETED, parameters).fetchall()
+    return [dict(zip(names, row, strict=True)) for row in rows[:PAGE]], len(rows) > PAGE
+
+
+def named(space_id: UUID, type_: str, id_: str) -> dict[str, Any]:
+    """What a record is called, which thought it belongs to, and whether it is deleted. Raises `NotFound`."""
+    table = TABLES[type_]
+    query = f"SELECT t.deleted, {table.record_json} FROM {table.name} t WHERE t.space_id = %s AND t.key = %s"
+    row = cursor().execute(query, (space_id, key_of(type_, id_))).fetchone()
+    if row is None:
+        raise NotFound
+    record = orjson.loads(row[1])
+    thought_id = id_ if type_ == "thoughts" else record.get("thought_id")
+    owner = record.get("segment_id") or record.get("source_id")
+    if thought_id is None and owner:
+        found = (
+            cursor()
+            .execute(
+                "SELECT thought_id FROM sync_segments WHERE space_id = %s AND key = %s",
+                (space_id, key_of("segments", owner)),
+            )
+            .fetchone()
+        )
+        thought_id = found[0] if found else None
+    title = next((record[name] for name in _NAMING if record.get(name)), None)
+    return {"title": title or id_, "thought_id": thought_id, "deleted": row[0]}
 
 
 def canvas(space_id: UUID) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from django.urls import path
 
 from sync import api
-from sync.pages import conflicts, spaces
+from sync.pages import conflicts, history, spaces, thoughts
 
 urlpatterns = [
     path("spaces/<str:space>", spaces.space_page, name="space_page"),
     path("spaces/<str:space>/canvas", spaces.canvas_page, name="canvas_page"),
     path("spaces/<str:space>/canvas.json", spaces.canvas_data, name="canvas_data"),
-    path("spaces/<str:space>/thought", spaces.thought_page, name="thought_page"),
-    path("spaces/<str:space>/history", spaces.history_page, name="history_page"),
+    path("spaces/<str:space>/thought", thoughts.thought_page, name="thought_page"),
+    path("spaces/<str:space>/history", history.history_page, name="history_page"),
+    path("spaces/<str:space>/timeline", history.timeline_page, name="timeline_page"),
+    path("spaces/<str:space>/deleted", history.deleted_page, name="deleted_page"),
     path("conflicts", conflicts.conflicts_page, name="conflicts_page"),
     path("conflicts/<str:conflict>", conflicts.resolve, name="resolve_page"),
     path("api/v1/spaces", api.Spaces.as_view(), name="spaces"),

@@ -113,9 +113,10 @@ def take_all(browser: Browser, serving: Serving, work: Path) -> None:
     take(page, "import-report")
     thought = f"{url}/thought?id=thought_0_0"
     page.goto(thought)
-    page.locator("summary", has_text="Edit").first.click()
-    page.get_by_label("Title").first.fill("The spacing effect")
-    page.get_by_role("button", name="Save").first.click()
+    page.locator("#thought").get_by_role("link", name="Edit").click()
+    page.locator("#thought").get_by_label("Title").fill("The spacing effect")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="The spacing effect").wait_for()
     push_conflicting_title(serving.url, space, token, "thought_0_0", "Spacing effect, second pilot")
     for name, address in (
         ("home", serving.url), ("space", url), ("thought", thought), ("sharing", f"{url}/sharing"),

@@ -234,7 +234,15 @@ PAGES: Final[Mapping[str, list[Row]]] = {
         on("GET", in_space(Act.READ), query=THOUGHT),
         on("POST", in_space(Act.WRITE, frozenset({404})), query=THOUGHT),  # the form names no record
     ],
-    "spaces/<space>/history": [on("GET", in_space(Act.READ), query=THOUGHT)],
+    "spaces/<space>/history": [
+        on("GET", in_space(Act.READ), query=THOUGHT),
+        on("POST", in_space(Act.WRITE, frozenset({404})), query=THOUGHT),  # the form names no version
+    ],
+    "spaces/<space>/timeline": [on("GET", in_space(Act.READ))],
+    "spaces/<space>/deleted": [
+        on("GET", in_space(Act.READ)),
+        on("POST", in_space(Act.WRITE, frozenset({404}))),  # the form names no record
+    ],
     "spaces/<space>/sharing": [on("GET", in_space(Act.KNOW)), on("POST", in_space(Act.SHARE))],
     "spaces/<space>/settings": [on("POST", in_space(Act.SHARE))],
     "spaces/<space>/import": [on("GET", in_space(Act.WRITE)), on("POST", in_space(Act.WRITE))],

@@ -42,9 +42,12 @@ def accept(caller: Caller, space_id: UUID, validated: Validated, origin: Origin)
         ) from None
 
 
-def edit(caller: Caller, space_id: UUID, changes: list[Any], origin: Origin) -> Stored:
-    """Take changes that a page or an endpoint of this server makes for a person."""
-    return accept(caller, space_id, validate(Received(None, 0, changes)), origin)
+def edit(caller: Caller, space_id: UUID, changes: list[Any], origin: Origin, seen: int = 0) -> Stored:
+    """Take changes that a page or an endpoint of this server makes for a person.
+
+    `seen` is the version of the space that the person had before their eyes: it counts for deletions.
+    """
+    return accept(caller, space_id, validate(Received(None, seen, changes)), origin)
 
 
 def _check_life(changes: ChangeSet, validated: Validated) -> None:

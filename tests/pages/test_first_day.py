@@ -86,9 +86,9 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
 
     # An edit in place, seen by the other
     page.goto(f"{shared}/thought?id=t1")
-    page.locator("details", has_text="Edit").first.locator("summary").first.click()
-    page.get_by_label("Title").first.fill("A better title")
-    page.get_by_role("button", name="Save").first.click()
+    page.locator("#thought").get_by_role("link", name="Edit").click()
+    page.locator("#thought").get_by_label("Title").fill("A better title")
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="A better title")).to_be_visible()
     bens.goto(f"{shared}/thought?id=t1")
     expect(bens.get_by_role("heading", name="A better title")).to_be_visible()

@@ -14,6 +14,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
 from workspaces.access import Caller
+from workspaces.models import Person
 from workspaces.problems import Problem
 
 P = ParamSpec("P")
@@ -60,3 +61,8 @@ def telling(request: HttpRequest) -> Iterator[None]:
 
 def told(request: HttpRequest, text: str) -> None:
     messages.success(request, text)
+
+
+def names_of(emails: set[str]) -> dict[str, str]:
+    """What people call themselves, by their address; who gave no name is left out."""
+    return dict(Person.objects.filter(email__in=emails).exclude(name="").values_list("email", "name"))

@@ -1,0 +1,42 @@
+"""What the pages of a space have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+
+from sync import conflicts
+from sync.spaces import described
+from workspaces.access import OpenSpace
+
+
+def frame(space: OpenSpace) -> dict[str, Any]:
+    """What the head of such a page shows. The space's head is read before anything else of it:
+    whoever deletes something has seen at least what was there at that version."""
+    return {
+        "space": described([space])[0],
+        "may_write": space.role in ("editor", "owner") and not space.archived,
+        "waiting": conflicts.count_open([space.id]),
+    }
+
+
+def sound(text: str) -> str:
+    """Text of an address without what no record can hold."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def page_in(request: HttpRequest) -> int:
+    """The number of the page that was asked for, from 1."""
+    number = request.GET.get("page", "1")
+    return max(1, int(number)) if number.isascii() and number.isdecimal() and len(number) < 6 else 1
+
+
+def pages(page: int, more: bool, **query: Any) -> dict[str, str]:
+    """The addresses of the pages before and after this one; empty where there is none."""
+    asked = {name: value for name, value in query.items() if value}
+    return {
+        "before": urlencode({**asked, "page": page - 1}) if page > 1 else "",
+        "after": urlencode({**asked, "page": page + 1}) if more else "",
+    }
