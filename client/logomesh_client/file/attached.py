@@ -251,9 +251,9 @@ class LogoMeshFile:
         stored before it is returned. None: there is nothing. `layout=False` leaves mere moves for later."""
         return self._outgoing.pending(self.link(space).number, limit, layout)
 
-    def answered(self, space: str, push: Push, answer: dict[str, Any]) -> None:
-        """Take the server's answer (`{"version", "results"}`) to a push."""
-        self._outgoing.answered(self.link(space).number, push, answer["results"])
+    def answered(self, space: str, push: Push, results: list[dict[str, Any]]) -> None:
+        """Take the results of a push, one for each of its changes, as the server gives them."""
+        self._outgoing.answered(self.link(space).number, push, results)
 
     def split(self, space: str) -> None:
         """The server takes no push as large as the one that was sent, and took nothing of it: make others."""

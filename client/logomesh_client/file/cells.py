@@ -331,7 +331,7 @@ NO_CELL: Final = _NoCell()
 def cell_of_original(original: Any) -> Cell | _NoCell:
     """The cell that `original_of` described."""
     kind = original.__class__
-    if original is None or kind is str or (kind in (int, float) and abs(original) < 2**63):
+    if original is None or kind is str or kind is float or (kind is int and abs(original) < 2**63):
         cell: Cell = original
         return cell
     if kind is not dict:

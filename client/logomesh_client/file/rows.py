@@ -118,6 +118,7 @@ class RowTable:
             for field in self.type.fields
             if (column := self.column_of.get(field.name))
         ]
+        self._field_at = {place: name for name, _, place, _ in self._readers}
         self._writers = [self._writer(column) for column in shape.stored]
         self.blank = empty_record(self.type.name)
         self._objects = tuple(f.name for f in self.type.fields if f.kind is Kind.OBJECT)
@@ -328,6 +329,7 @@ class RowTable:
                 and self.columns[n] in originals
                 and same(cell_of_original(originals[self.columns[n]]), row[n])
             }
+        changed -= {n for n in changed if row[n] is None and agreed.get(self._field_at.get(n, "")) is None}
         for n in (self._vector, self._place_of(_SEAL)):
             if n is not None and not (n == self._vector and row[n] is not None and not is_vector(row[n])[1]):
                 changed.discard(n)
