@@ -67,7 +67,7 @@ class Outgoing:
         if (sent := self._sent(space)) is not None:
             return sent
         self._collect(space, limit, layout)
-        with self.store.writing():
+        with self.store.writing(rows=False):
             self._assign(space, limit)
         return self._sent(space)
 
@@ -145,7 +145,7 @@ class Outgoing:
                 if self._waiting_to_go(space) >= limit:
                     return
                 size = self.pace.size
-                with self.pace.step(size), self.store.writing():
+                with self.pace.step(size), self.store.writing(rows=False):
                     self._lives.clear()
                     after = self._collect_piece(after, size, deletions, layout)
 

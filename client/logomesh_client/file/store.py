@@ -121,13 +121,16 @@ class Store:
         self.db.execute("INSERT OR REPLACE INTO logomesh_sync_file VALUES (?, ?)", (name, value))
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """A transaction of ours: short, seen by nobody's triggers, all or nothing."""
+    def writing(self, rows: bool = True) -> Iterator[None]:
+        """A transaction of ours: short, seen by nobody's triggers, all or nothing.
+        `rows=False`: it writes to our own tables only; where it changes nothing it costs nothing."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
-            self.db.execute("UPDATE logomesh_sync_applying SET busy = 1")
+            if rows:
+                self.db.execute("UPDATE logomesh_sync_applying SET busy = 1")
             yield
-            self.db.execute("UPDATE logomesh_sync_applying SET busy = 0")
+            if rows:
+                self.db.execute("UPDATE logomesh_sync_applying SET busy = 0")
             self.db.execute("COMMIT")
         except BaseException:
             if self.db.in_transaction:

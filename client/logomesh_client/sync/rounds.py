@@ -69,6 +69,16 @@ class Report:
         return max((space.state for space in self.spaces), key=order.index, default=State.ONLINE)
 
     @property
+    def proved(self) -> bool:
+        """Whether every space was compared with the server's and is equal."""
+        return bool(self.spaces) and all(space.proved for space in self.spaces)
+
+    @property
+    def got_through(self) -> bool:
+        """Whether any space could be exchanged in full."""
+        return any(space.state in (State.ONLINE, State.ATTENTION) for space in self.spaces)
+
+    @property
     def received(self) -> int:
         return sum(space.received for space in self.spaces)
 
