@@ -317,19 +317,24 @@ def _identity(source: Source, row: Mapping[str, Cell]) -> tuple[list[str] | None
 
 
 def move_fields(source: Source, record: Record) -> bool:
-    """Put back into `fields` what LogoMesh stored in `metadata` before 2025-07-11.
+    """Put back into `fields` what LogoMesh stored in `metadata` before 2025-07-11."""
+    if not source.metadata_is_fields or not record["metadata"]:
+        return False
+    if not are_fields(source, record["created_at"], record["updated_at"]):
+        return False
+    record["fields"], record["metadata"] = record["metadata"], {}
+    return True
+
+
+def are_fields(source: Source, created_at: str | None, updated_at: str | None) -> bool:
+    """Whether the `metadata` of a segment of these times are really its `fields`.
 
     The adapters from that day on cannot add segments to a plain S2 file; in S2x the times tell.
     In doubt everything stays in `metadata`.
     """
-    if not source.metadata_is_fields or not record["metadata"]:
-        return False
-    if source.dialect is Dialect.S2X:
-        written = (record["created_at"], record["updated_at"])
-        if not all(time and time < _FIELDS_END for time in written):
-            return False
-    record["fields"], record["metadata"] = record["metadata"], {}
-    return True
+    if source.dialect is not Dialect.S2X:
+        return True
+    return all(time and time < _FIELDS_END for time in (created_at, updated_at))
 
 
 def _keep_order(source: Source, position: int, draft: _Draft, world: World) -> None:

@@ -7,17 +7,15 @@ once; `ChangeSet.copy_packed` adds what only the transaction knows and hands the
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from hashlib import sha256
+from itertools import repeat
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
-
-from sync.core.records import Record, canonical, key_and_sector, key_of
 from sync.core.schema import RECORD_TYPES, Kind
+from sync.core.sheets import Sheet, hashes, key_digests
 from sync.tables import TABLES, parent_keys
 
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -30,33 +28,28 @@ _LENGTH: Final = Struct("!i").pack
 _NULL: Final = _LENGTH(-1)
 _NUMBER: Final = Struct("!id").pack
 _MOMENT: Final = Struct("!iq").pack
-_KEY_AND_ID: Final = Struct("!i16si").pack
-_HASH_AND_SECTOR: Final = Struct("!i8sih").pack
+_SECTOR: Final = Struct("!ih").pack
 _HEAD_ROW: Final = Struct("!hi16siqiqi?i?i3s").pack
 _EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001 (both sides of the subtraction are UTC)
-_NO_OBJECT: Final = _LENGTH(3) + b"\x01{}"
 
 
-def pack(type_: str, id_: str, record: Record) -> bytes:
-    """One record as a row of COPY, all but its head."""
-    key, sector = key_and_sector(type_, id_)
-    name = id_.encode()
-    parts = [
-        _KEY_AND_ID(16, key, len(name)),
-        name,
-        _HASH_AND_SECTOR(8, sha256(canonical(type_, id_, record)).digest()[:8], 2, sector),
-        _object(record.get("extra")),
+def pack(sheet: Sheet) -> list[bytes]:
+    """Each record as a row of COPY, all but its head."""
+    keys = key_digests(sheet.type, sheet.ids)
+    cells: list[Iterable[bytes]] = [
+        repeat(_LENGTH(16)),
+        [digest[:16] for digest in keys],
+        *_texts(sheet.ids),
+        repeat(_LENGTH(8)),
+        hashes(sheet),
+        [_SECTOR(2, digest[31]) for digest in keys],
+        *_objects(sheet.columns["extra"]),
     ]
-    columns, parents = _ENCODERS[type_]
-    for column, encode in columns:
-        value = record[column]
-        parts.append(_NULL if value is None else encode(value))
-    for column, parent in parents:
-        parent_id = record[column]
-        parts.append(
-            _NULL if parent_id is None else _PARENT + key_of(parent or record["owner_type"], parent_id)
-        )
-    return b"".join(parts)
+    for field in RECORD_TYPES[sheet.type].fields:
+        cells += _BY_KIND[field.kind](sheet.columns[field.name])
+    for name, _ in parent_keys(RECORD_TYPES[sheet.type]):
+        cells.append(_parents(sheet, name))
+    return list(map(b"".join, zip(*cells, strict=False)))
 
 
 def key_in(packed: bytes) -> bytes:
@@ -77,44 +70,65 @@ def rows(type_: str, packed: Iterable[bytes], space_id: UUID, version: int) -> b
     return head + head.join(packed)
 
 
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return _LENGTH(len(data)) + data
+# Cells of one column: their lengths and their bytes apart, for `join` puts them together anyway.
 
 
-def _double(value: float) -> bytes:
-    return _NUMBER(8, value)
+def _texts(values: Sequence[str | None]) -> list[Iterable[bytes]]:
+    if None in values:
+        return _nullable([None if value is None else value.encode() for value in values])
+    return _sized(list(map(str.encode, values)))  # type: ignore[arg-type]
 
 
-def _time(value: str) -> bytes:
-    since = datetime.fromisoformat(value[:-1]) - _EPOCH
-    return _MOMENT(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+def _objects(values: Sequence[bytes]) -> list[Iterable[bytes]]:
+    return [[_LENGTH(len(value) + 1) + b"\x01" for value in values], values]
 
 
-def _object(value: Mapping[str, Any] | None) -> bytes:
-    if not value:
-        return _NO_OBJECT
-    data = orjson.dumps(value)
-    return _LENGTH(len(data) + 1) + b"\x01" + data
+def _bytes(values: Sequence[str | None]) -> list[Iterable[bytes]]:
+    return _nullable([None if value is None else b64decode(value) for value in values])
 
 
-def _bytes(value: str) -> bytes:
-    data = b64decode(value)
-    return _LENGTH(len(data)) + data
+def _sized(values: Sequence[bytes]) -> list[Iterable[bytes]]:
+    return [map(_LENGTH, map(len, values)), values]
+
+
+def _nullable(values: Sequence[bytes | None]) -> list[Iterable[bytes]]:
+    if not any(value is not None for value in values):
+        return [repeat(_NULL)]
+    return [
+        [_NULL if value is None else _LENGTH(len(value)) for value in values],
+        [value or b"" for value in values],
+    ]
+
+
+def _numbers(values: Sequence[float | None]) -> list[Iterable[bytes]]:
+    return [[_NULL if value is None else _NUMBER(8, value) for value in values]]
+
+
+def _times(values: Sequence[str | None]) -> list[Iterable[bytes]]:
+    return [[_NULL if value is None else _MOMENT(8, _microseconds(value)) for value in values]]
+
+
+def _microseconds(time: str) -> int:
+    since = datetime.fromisoformat(time[:-1]) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _parents(sheet: Sheet, name: str) -> Iterable[bytes]:
+    """The keys of the records that a field names. Many name the same: each is hashed once."""
+    fixed = RECORD_TYPES[sheet.type].parents.get(name)
+    types: Iterable[str] = repeat(fixed) if fixed else sheet.columns["owner_type"]
+    named = list(zip(types, sheet.columns[name], strict=False))
+    cells = {}
+    for type_, id_ in set(named):
+        cells[type_, id_] = _NULL if id_ is None else _PARENT + key_digests(type_, [id_])[0][:16]
+    return map(cells.__getitem__, named)
 
 
 _PARENT: Final = _LENGTH(16)
-_BY_KIND: Final[Mapping[Kind, Callable[[Any], bytes]]] = {
-    Kind.TEXT: _text,
-    Kind.NUMBER: _double,
-    Kind.TIME: _time,
-    Kind.OBJECT: _object,
+_BY_KIND: Final[Mapping[Kind, Callable[[Any], list[Iterable[bytes]]]]] = {
+    Kind.TEXT: _texts,
+    Kind.NUMBER: _numbers,
+    Kind.TIME: _times,
+    Kind.OBJECT: _objects,
     Kind.BYTES: _bytes,
-}
-_ENCODERS: Final = {
-    name: (
-        [(field.name, _BY_KIND[field.kind]) for field in type_.fields],
-        [(field, type_.parents.get(field)) for field, _ in parent_keys(type_)],
-    )
-    for name, type_ in RECORD_TYPES.items()
 }

@@ -27,6 +27,7 @@ from sync import packing
 from sync.announcing import announce_head
 from sync.core.records import Record, hash_of, key_of
 from sync.core.schema import RECORD_TYPES, Kind
+from sync.core.sheets import sheet_of
 from sync.models import Origin
 from sync.problems import SpaceBusy
 from sync.sql import cursor
@@ -86,7 +87,7 @@ class ChangeSet:
 
     def copy_new(self, type_: str, records: Iterable[tuple[str, Record]]) -> None:
         """Add records that do not exist yet."""
-        self.copy_packed(type_, [packing.pack(type_, id_, record) for id_, record in records])
+        self.copy_packed(type_, packing.pack(sheet_of(type_, list(records))))
 
     def copy_packed(self, type_: str, packed: Sequence[bytes]) -> None:
         """Add records that do not exist yet, packed by `sync.packing.pack`."""

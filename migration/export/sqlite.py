@@ -15,16 +15,18 @@ from migration.cells import Cell, RawText
 from migration.dialects import recognise
 from migration.export.reading import Chosen, hashes, kept_beside, one_moment, records, some
 from migration.export.rows import COLUMNS, addable, added_cells, cells_of
-from migration.mapping import Taken, read_alone
+from migration.mapping import read_alone
+from migration.sandbox.frames import BEFORE_ALL
 from migration.sandbox.opening import open_file, quoted, read_schema
 from migration.sandbox.rows import Reader
 from migration.sealing import SEAL, seal
 from sync.core.records import key_of
-from sync.writing import signed_hash
+from sync.core.sheets import hashes as hashes_of
 
 _SCHEMA: Final = (Path(__file__).parent / "s2x.sql").read_text()
 _TABLES, _INDEXES = _SCHEMA.split("-- indexes\n")
 _BATCH: Final = 2_000
+_BATCH_BYTES: Final = 4 * 1024**2
 _LARGEST_ROW: Final = 1_000_000_000
 _FEW: Final = 20
 """Records that are held at a time: each may be large."""
@@ -136,23 +138,18 @@ def _read_back(chosen: Chosen, path: Path, seals: Path) -> bool:
         source.close()
 
 
-def _read(reader: Reader, type_: str) -> Iterator[tuple[int, str, int]]:
-    """(position, id, hash of what an import would take) of each row. A link out of the scope is no record."""
-    for position, id_, record, odd in reader.rows(reader.sources[type_]):
-        if record is not None:
-            yield position, id_, signed_hash(type_, id_, record)
-        elif odd is not None and isinstance(odd.outcome, Taken):
-            yield position, odd.outcome.id, signed_hash(type_, odd.outcome.id, odd.outcome.record)
-
-
 def _wrong(chosen: Chosen, type_: str, reader: Reader) -> Iterator[tuple[int, str]]:
-    """(position, id) of each row that would not give the record that it stands for."""
-    rows = _read(reader, type_)
-    while batch := list(islice(rows, _BATCH)):
-        there = hashes(chosen.space_id, type_, [id_ for _, id_, _ in batch])
-        for position, id_, hash_ in batch:
-            if there.get(key_of(type_, id_), hash_) != hash_:
-                yield position, id_
+    """(position, id) of each row that would not give the record that it stands for.
+
+    A link out of the scope is no record.
+    """
+    for batch in reader.batches(reader.sources[type_], BEFORE_ALL, _BATCH, _BATCH_BYTES):
+        for positions, sheet in batch.sheets():
+            there = hashes(chosen.space_id, type_, sheet.ids)
+            for position, id_, read in zip(positions, sheet.ids, hashes_of(sheet), strict=True):
+                hash_ = int.from_bytes(read, signed=True)
+                if there.get(key_of(type_, id_), hash_) != hash_:
+                    yield position, id_
 
 
 def _seals(chosen: Chosen, type_: str, reader: Reader) -> Iterator[tuple[str, int, str]]:

@@ -12,7 +12,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -27,6 +26,7 @@ from migration.mapping import COUNTED, SetAside, Source
 from migration.sandbox.choosing import Remainder, offered
 from migration.sandbox.documents import Document, convert, looks_like_json, read_document
 from migration.sandbox.frames import (
+    BEFORE_ALL,
     UNKNOWN_TABLE,
     Aside,
     Chunk,
@@ -41,10 +41,14 @@ from migration.sandbox.frames import (
 )
 from migration.sandbox.limits import LONGEST_CELL, confine
 from migration.sandbox.opening import open_file, quoted, read_schema
-from migration.sandbox.rows import Odd, Reader
+from migration.sandbox.rows import Batch, Odd, Reader
 from migration.sandbox.salvaging import salvage
-from sync.core.records import Record, canonical, key_of
+from sync.core.records import Record
+from sync.core.sheets import Sheet, hashes, key_digests, sheet_of
 from sync.packing import pack
+
+Form = Callable[[Sheet], list[bytes]]
+"""What becomes of records: rows of COPY, or only keys and hashes."""
 
 _PLACE = Struct("<qd")
 _PLACES = "places"
@@ -107,7 +111,7 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
         damage, replaced, offered(reader),
     )  # fmt: skip
     _recall_places(reader, scratch)
-    yield from _chunks(reader, request, lambda type_, id_, record: b"")
+    yield from _chunks(reader, request, None)
 
 
 def _readable(path: Path, scratch: Path) -> Path:
@@ -145,7 +149,7 @@ def _records(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     reader = _reader(path, scratch)
     if request.filters:
         reader.left = Remainder(reader, request.filters).has
-    yield from _chunks(reader, request, _pack if request.act == "pack" else _key_and_hash)
+    yield from _chunks(reader, request, pack if request.act == "pack" else _keys_and_hashes)
 
 
 def _rows(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
@@ -176,20 +180,17 @@ def _recall_places(reader: Reader, scratch: Path) -> None:
     reader.keep_places((position, order) for position, order in _PLACE.iter_unpack(data))
 
 
-def _pack(type_: str, id_: str, record: Record) -> bytes:
-    return pack(type_, id_, record)
+def _keys_and_hashes(sheet: Sheet) -> list[bytes]:
+    keys = key_digests(sheet.type, sheet.ids)
+    return [key[:16] + hash_ for key, hash_ in zip(keys, hashes(sheet), strict=True)]
 
 
-def _key_and_hash(type_: str, id_: str, record: Record) -> bytes:
-    return key_of(type_, id_) + sha256(canonical(type_, id_, record)).digest()[:8]
-
-
-def _chunks(reader: Reader, request: Request, form: Callable[[str, str, Record], bytes]) -> Iterator[Chunk]:
+def _chunks(reader: Reader, request: Request, form: Form | None) -> Iterator[Chunk]:
     tables = {**reader.sources, **{source.table.name: source for source in reader.unknown.values()}}
     names = list(tables)
     start = names.index(request.table) if request.table else 0
     for name in names[start:]:
-        after = request.after if name == request.table else 0
+        after = request.after if name == request.table else BEFORE_ALL
         if name in reader.sources:
             yield from _table_chunks(reader, tables[name], after, request, form)
         else:
@@ -197,29 +198,16 @@ def _chunks(reader: Reader, request: Request, form: Callable[[str, str, Record],
 
 
 def _table_chunks(
-    reader: Reader, source: Source, after: int, request: Request, form: Callable[[str, str, Record], bytes]
+    reader: Reader, source: Source, after: int, request: Request, form: Form | None
 ) -> Iterator[Chunk]:
-    name = source.name
-    draft = _Draft()
-    size = position = 0
-    for position, id_, record, odd in reader.rows(source, after):
-        draft.rows += 1
-        if record is not None:
-            data = form(name, id_, record)
-        elif odd is not None:
-            data = draft.take(name, position, odd, form)
-        else:
-            draft.left += 1
-            data = b""
-        size += len(data)
-        if data:
-            draft.records.append(data)
-            draft.positions.append(position)
-        if draft.rows >= request.chunk_rows or size + draft.kept >= request.chunk_bytes:
-            yield draft.chunk(name, position, reader.noted)
-            draft, size = _Draft(), 0
-    if draft.rows:
-        yield draft.chunk(name, position, reader.noted)
+    for batch in reader.batches(source, after, request.chunk_rows, request.chunk_bytes):
+        draft = _Draft(batch.rows, batch.left)
+        draft.note(batch.plain.noted)
+        for position, odd in batch.odd:
+            draft.take(position, odd)
+        if form is not None:
+            draft.form(batch, form)
+        yield draft.chunk(source.name, batch.last)
 
 
 def _unknown_chunks(reader: Reader, source: Source, after: int, request: Request) -> Iterator[Chunk]:
@@ -230,49 +218,58 @@ def _unknown_chunks(reader: Reader, source: Source, after: int, request: Request
         draft.rows += 1
         draft.keep(Aside(position, UNKNOWN_TABLE, "", _exact(cells)))
         if draft.rows >= request.chunk_rows or draft.kept >= request.chunk_bytes:
-            yield draft.chunk(source.table.name, position, reader.noted)
+            yield draft.chunk(source.table.name, position)
             draft = _Draft()
     if draft.rows:
-        yield draft.chunk(source.table.name, position, reader.noted)
+        yield draft.chunk(source.table.name, position)
 
 
 class _Draft:
     """A chunk in the making."""
 
-    def __init__(self) -> None:
-        self.rows = 0
+    def __init__(self, rows: int = 0, left: int = 0) -> None:
+        self.rows = rows
+        self.left = left
         self.kept = 0
         """Bytes of the rows set aside."""
-        self.left = 0
         self.records: list[bytes] = []
         self.positions: list[int] = []
         self.embeddings: list[bytes] = []
         self.aside: list[Aside] = []
         self.listed: list[Listed] = []
         self.counted: Counter[str] = Counter()
+        self._vectors: list[tuple[str, Record]] = []
 
     def keep(self, row: Aside) -> None:
         self.aside.append(row)
         self.kept += len(row.columns)
 
-    def take(self, name: str, position: int, odd: Odd, form: Callable[[str, str, Record], bytes]) -> bytes:
+    def note(self, deviations: Mapping[tuple[str, str], int]) -> None:
+        for (kind, column), count in deviations.items():
+            self.counted[f"{kind}/{column}"] += count
+
+    def take(self, position: int, odd: Odd) -> None:
         outcome = odd.outcome
         if isinstance(outcome, SetAside):
             self.keep(Aside(position, outcome.reason, outcome.missing, _exact(odd.cells)))
-            return b""
+            return
+        if outcome.embedding:
+            self._vectors.append(outcome.embedding)
         for deviation in outcome.deviations:
             if deviation.kind in COUNTED:
                 self.counted[f"{deviation.kind}/{deviation.column}"] += 1
             else:
                 self.listed.append(Listed(position, outcome.id, deviation.column, deviation.kind))
-        if outcome.embedding:
-            self.embeddings.append(form("embeddings", *outcome.embedding))
-        return form(name, outcome.id, outcome.record)
 
-    def chunk(self, name: str, last: int, noted: Counter[tuple[str, str]]) -> Chunk:
-        for (kind, column), count in noted.items():
-            self.counted[f"{kind}/{column}"] += count
-        noted.clear()
+    def form(self, batch: Batch, form: Form) -> None:
+        """Give all records of a batch the form that was asked for."""
+        for positions, sheet in batch.sheets():
+            self.records += form(sheet)
+            self.positions += positions
+        if self._vectors:
+            self.embeddings = form(sheet_of("embeddings", self._vectors))
+
+    def chunk(self, name: str, last: int) -> Chunk:
         return Chunk(
             name, last, self.rows, self.records, self.positions, self.embeddings, self.aside, self.listed,
             dict(self.counted), self.left,

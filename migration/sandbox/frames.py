@@ -25,6 +25,10 @@ class Filters(msgspec.Struct, frozen=True):
     """Both exclusive, as the feed spells times; of the thought's updated_at."""
 
 
+BEFORE_ALL: Final = -(2**63)
+"""A position before those of all rows: rowids may be negative."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """What the child is to do. One child does one thing."""
 
@@ -35,7 +39,7 @@ class Request(msgspec.Struct, frozen=True):
     """inspect, pack, hash or rows"""
     table: str = ""
     """Go on in this table…"""
-    after: int = 0
+    after: int = BEFORE_ALL
     """…after this position."""
     positions: tuple[int, ...] = ()
     """For `rows`: which rows of the table to describe."""

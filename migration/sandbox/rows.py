@@ -1,13 +1,12 @@
 """Reads the rows of a recognised file. Runs only in the child.
 
 SQLite itself sorts the rows in two: those whose every cell is already what the record will
-hold (*plain*, nearly all) come as values ready to use; the others are read cell by cell, with
-their storage class and bytes, and go through `migration.mapping`.
+hold (nearly all; see `migration.sandbox.plain`) come as values ready to use; the others are read
+cell by cell, with their storage class and bytes, and go through `migration.mapping`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,20 +14,18 @@ from typing import Any
 
 import apsw
 
-from migration.cells import Cell, RawText, plain_object, read_id
+from migration.cells import Cell, RawText, read_id
 from migration.dialects import Dialect, Schema, Table
-from migration.mapping import SetAside, Source, Taken, map_row, move_fields, sources, unknown_source
+from migration.mapping import SetAside, Source, Taken, map_row, sources, unknown_source
 from migration.sandbox.limits import LARGEST_CONVERTED
 from migration.sandbox.opening import quoted
-from sync.core.limits import MAX_ID_CHARACTERS, MAX_INTEGER
-from sync.core.records import Record, compose_id
-from sync.core.schema import Kind
+from migration.sandbox.plain import LEFT, PLAIN, POSITION, SIZE, PlainRows, Plan, is_id, position_of, table_of
+from sync.core.records import compose_id
+from sync.core.sheets import Sheet, sheet_of
 
 _CODECS = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 _MOST_CELLS = 900
 """SQLite gives at most 2,000 columns in a result; each cell takes two."""
-LEFT = 2
-"""What the selection says of a row that is left for later, instead of whether it is plain."""
 _AFFINITY_TEXT = ("CHAR", "CLOB", "TEXT")
 
 
@@ -38,6 +35,29 @@ class Odd:
 
     outcome: Taken | SetAside
     cells: dict[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of one table that stand together."""
+
+    last: int
+    """Position of the last of them."""
+    rows: int
+    plain: PlainRows
+    odd: list[tuple[int, Odd]]
+    """(position, row)"""
+    left: int
+    """How many of the rows are left for later."""
+
+    def sheets(self) -> Iterator[tuple[Sequence[int], Sheet]]:
+        """The records of the batch, and the positions of their rows."""
+        if len(self.plain):
+            yield self.plain.positions, self.plain.sheet()
+        taken = [(place, odd.outcome) for place, odd in self.odd if isinstance(odd.outcome, Taken)]
+        if taken:
+            records = [(outcome.id, outcome.record) for _, outcome in taken]
+            yield [place for place, _ in taken], sheet_of(self.plain.type, records)
 
 
 class Reader:
@@ -58,8 +78,6 @@ class Reader:
         self._temporary: set[str] = set()
         self._uniqueness: dict[str, bool] = {}
         self._with_dead: dict[str, str] = {}
-        self.noted: Counter[tuple[str, str]] = Counter()
-        """(deviation, column) -> how many plain rows of the table being read have it."""
         self.left: Callable[[Source], str] = lambda source: ""
         """SQL: whether the row `t` of a table is left for later; "" where none is."""
         db.execute("CREATE TEMP TABLE places (position INTEGER PRIMARY KEY, sort_order NUMERIC)")
@@ -112,7 +130,7 @@ class Reader:
             self.db.execute(f"CREATE TEMP TABLE {name} (id TEXT PRIMARY KEY) WITHOUT ROWID")
             self.db.execute(
                 f"INSERT OR IGNORE INTO temp.{name} SELECT {own} FROM main.{table} AS t"
-                f" WHERE {own} IS NOT NULL AND ({_is_id(own)}{f' AND {lives}' if lives else ''}) IS NOT TRUE"
+                f" WHERE {own} IS NOT NULL AND ({is_id(own)}{f' AND {lives}' if lives else ''}) IS NOT TRUE"
             )
             any_dead = self._value(f"SELECT EXISTS (SELECT 1 FROM temp.{name})")
             self._with_dead[source.name] = name if any_dead else ""
@@ -178,8 +196,8 @@ class Reader:
             return "vectors"
         segment, kind = (quoted(source.column_of(name) or name) for name in ("segment_id", "context_type"))
         self.db.execute(
-            f"INSERT OR IGNORE INTO temp.vectors SELECT CAST({segment} AS TEXT), {_position(source)}"
-            f" FROM {_table(source)} WHERE {kind} = 'embedding' ORDER BY {_position(source)}"
+            f"INSERT OR IGNORE INTO temp.vectors SELECT CAST({segment} AS TEXT), {position_of(source)}"
+            f" FROM {table_of(source)} WHERE {kind} = 'embedding' ORDER BY {position_of(source)}"
         )
         return "vectors"
 
@@ -195,13 +213,13 @@ class Reader:
             quoted(column) if (column := source.column_of(name)) else "NULL"
             for name in ("sort_order", "created_at")
         )
-        position = _position(source)
+        position = position_of(source)
         tie = f"{order} IS lag({order}) OVER own AND {created} IS lag({created}) OVER own"
         number = f"CASE WHEN typeof({order}) IN ('integer', 'real') THEN {order} END"
         ordered = self.db.execute(  # text as bytes: it may be no UTF-8
             f"SELECT CAST({thought} AS BLOB), {number},"
             f" CASE typeof({created}) WHEN 'text' THEN CAST({created} AS BLOB) END, {position}, ({tie})"
-            f" FROM {_table(source)} WHERE typeof({thought}) = 'text'"
+            f" FROM {table_of(source)} WHERE typeof({thought}) = 'text'"
             f" WINDOW own AS (PARTITION BY {thought} ORDER BY {order}, {created}, {position})"
         )
         siblings: list[tuple[int | float | None, str, int]] = []
@@ -229,40 +247,65 @@ class Reader:
         row = self.db.execute(query, values).fetchone()
         return row and row[0]
 
-    def rows(self, source: Source, after: int = 0) -> Iterator[tuple[int, str, Record | None, Odd | None]]:
-        """(position, id, record, None) of each plain row after a position, (position, "", None, odd row)
-        of the others, (position, "", None, None) of those left for later, in order. Plain tuples: there are
-        millions.
-        """
+    def batches(self, source: Source, after: int, most_rows: int, most_bytes: int) -> Iterator[Batch]:
+        """The rows of a table after a position, in batches of about this size."""
         plan = self._plan(source)
-        self.noted = plan.noted
-        if not self._is_unique(source):  # then every row wants a closer look
-            left = self._left_positions(source)
-            for position, cells in self._cells(source, f"{_position(source)} > {after:d}"):
-                yield position, "", None, None if position in left else self._mapped(source, position, cells)
-            return
-        for position, plain, id_, values in self._values(plan, after):
-            if plain == LEFT:
-                yield position, "", None, None
-                continue
-            record = plan.record(values) if plain else None
-            if record is None:
-                yield position, "", None, self._odd(source, position)
+        plain: list[tuple[Any, ...]] = []
+        odd: list[tuple[int, Odd]] = []
+        size = left = position = 0
+        for position, row, other in self._sorted(plan, after):
+            if row:
+                plain.append(row)
+                size += row[SIZE]
+            elif other:
+                odd.append((position, other))
+                size += sum(map(_cell_bytes, other.cells.values()))
             else:
-                yield position, id_ or compose_id([record[name] for name in plan.identity]), record, None
+                left += 1
+            if len(plain) + len(odd) + left >= most_rows or size >= most_bytes:
+                yield self._batch(plan, plain, odd, left, position)
+                plain, odd, size, left = [], [], 0, 0
+        if plain or odd or left:
+            yield self._batch(plan, plain, odd, left, position)
 
-    def _plan(self, source: Source) -> _Plan:
+    def _sorted(self, plan: Plan, after: int) -> Iterator[tuple[int, tuple[Any, ...], Odd | None]]:
+        """(position, values, None) of each plain row, (position, (), row) of the others, (position, (), None)
+        of those left for later."""
+        if not self._is_unique(plan.source):  # an id may stand twice: every row wants a closer look
+            left = self._left_positions(plan.source)
+            for position, cells in self._cells(plan.source, f"{position_of(plan.source)} > {after:d}"):
+                yield position, (), None if position in left else self._mapped(plan.source, position, cells)
+            return
+        for row in self._values(plan, after):
+            position = row[POSITION]
+            if row[PLAIN] == 1:
+                yield position, row, None
+            elif row[PLAIN] == LEFT:
+                yield position, (), None
+            else:
+                yield position, (), self._odd(plan.source, position)
+
+    def _batch(
+        self, plan: Plan, plain: list[tuple[Any, ...]], odd: list[tuple[int, Odd]], left: int, last: int
+    ) -> Batch:
+        rows = PlainRows(plan, plain)
+        for position in rows.doubtful:
+            odd.append((position, self._odd(plan.source, position)))
+        return Batch(last, len(rows) + len(odd) + left, rows, odd, left)
+
+    def _plan(self, source: Source) -> Plan:
         # Temporary tables are made now: SQLite aborts a SELECT under way when one is.
-        unique = self._is_unique(source) or not self._firsts(source)
+        if not self._is_unique(source):
+            self._firsts(source)
         if source.name == "segment_related_context":
             self._vectors  # noqa: B018
-        return _Plan(source, self._parents_live(source), unique, self.left(source))
+        return Plan(source, self._parents_live(source), self.left(source))
 
     def _left_positions(self, source: Source) -> set[int]:
         left = self.left(source)
         if not left:
             return set()
-        query = f"SELECT {_position(source)} FROM {_table(source)} AS t WHERE {left}"
+        query = f"SELECT {position_of(source)} FROM {table_of(source)} AS t WHERE {left}"
         return {int(str(position)) for (position,) in self.db.execute(query)}
 
     def _parents_live(self, source: Source) -> str:
@@ -271,22 +314,21 @@ class Reader:
             for name, parent in source.type.parents.items()
         )
 
-    def _values(self, plan: _Plan, after: int) -> Iterator[tuple[int, int, str, Sequence[Any]]]:
-        """(position, plain, own id, values) of each row. A row whose text is no UTF-8 is not plain."""
+    def _values(self, plan: Plan, after: int) -> Iterator[tuple[Any, ...]]:
+        """What `Plan.select` says of each row. A row whose text is no UTF-8 is not plain."""
         while True:
             try:
-                for position, plain, id_, *values in self.db.execute(plan.select, (after,)):
-                    yield position, plain or 0, id_, values
-                    after = position
+                for row in self.db.execute(plan.select, (after,)):
+                    yield row
+                    after = row[POSITION]
                 return
             except UnicodeDecodeError:
-                broken = self._value(plan.next_position, (after,))
-                yield broken, 0, "", ()
-                after = broken
+                after = self._value(plan.next_position, (after,))
+                yield after, False
 
     def cells(self, source: Source, position: int) -> dict[str, Cell]:
         """One row as it is."""
-        for _, cells in self._cells(source, f"{_position(source)} = {position:d}"):
+        for _, cells in self._cells(source, f"{position_of(source)} = {position:d}"):
             return cells
         raise apsw.CorruptError(f"row {position} of {source.name} is not found again")
 
@@ -296,7 +338,7 @@ class Reader:
 
     def rows_as_they_are(self, source: Source, after: int) -> Iterator[tuple[int, dict[str, Cell]]]:
         """(position, cells) of each row of an unknown table after a position."""
-        return self._cells(source, f"{_position(source)} > {after:d}")
+        return self._cells(source, f"{position_of(source)} > {after:d}")
 
     def cells_where(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
         """(position, cells) of the rows of which an SQL condition is true."""
@@ -321,8 +363,8 @@ class Reader:
             f" WHEN 'text' THEN CAST(t.{quoted(name)} AS BLOB) ELSE t.{quoted(name)} END"
             for name in names
         )
-        position = _position(source)
-        query = f"SELECT {position}, {exact} FROM {_table(source)} AS t WHERE {where} ORDER BY {position}"
+        position = position_of(source)
+        query = f"SELECT {position}, {exact} FROM {table_of(source)} AS t WHERE {where} ORDER BY {position}"
         for place, *values in self.db.execute(query):
             yield (
                 place,
@@ -334,12 +376,12 @@ class Reader:
 
     def _wide_cells(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
         """The same for a table with more columns than one result can have."""
-        position, columns = _position(source), source.table.stored
+        position, columns = position_of(source), source.table.stored
         parts = [
             replace(source, table=replace(source.table, columns=columns[start : start + _MOST_CELLS]))
             for start in range(0, len(columns), _MOST_CELLS)
         ]
-        query = f"SELECT {position} FROM {_table(source)} AS t WHERE {where} ORDER BY {position}"
+        query = f"SELECT {position} FROM {table_of(source)} AS t WHERE {where} ORDER BY {position}"
         for (place,) in self.db.execute(query):
             cells: dict[str, Cell] = {}
             for part in parts:
@@ -351,96 +393,6 @@ class Reader:
             return data.decode(self.codec)
         except UnicodeDecodeError:
             return RawText(data, self.codec)
-
-
-class _Plan:
-    """How the plain rows of one table are selected and become records."""
-
-    def __init__(self, source: Source, parents_live: str, unique: bool, left: str) -> None:
-        self.source = source
-        self.columns = {field.name: column for field, column in source.fields}
-        self.objects = [field.name for field, _ in source.fields if field.kind is Kind.OBJECT]
-        self.names = [field.name for field, _ in source.fields]
-        self.blank: Record = {
-            field.name: {} if field.kind is Kind.OBJECT else None for field in source.type.fields
-        }
-        self.identity = source.type.identity
-        self.noted: Counter[tuple[str, str]] = Counter()
-        position = _position(source)
-        own = f"t.{quoted(source.id_column)}" if source.id_column else "NULL"
-        tests = [self._test(field.kind, f"t.{quoted(column)}") for field, column in source.fields]
-        if source.id_column:
-            tests.append(_is_id(own))
-        else:
-            tests += [_is_id(f"t.{quoted(self.columns[name])}") for name in self.identity]
-        tests += [f"t.{quoted(column)} IS NULL" for column in source.unknown]
-        for column in (source.vector_column, source.seal_column):
-            if column:
-                tests.append(f"t.{quoted(column)} IS NULL")
-        if source.name == "segments":
-            tests.append(f"NOT EXISTS (SELECT 1 FROM temp.places WHERE position = {position})")
-        if source.name == "segment_related_context" and "context_type" in self.columns:
-            tests.append(f"t.{quoted(self.columns['context_type'])} IS NOT 'embedding'")
-        if parents_live:
-            tests.append(parents_live)
-        if not unique:
-            tests.append("FALSE")
-        values = [self._value(field.kind, f"t.{quoted(column)}") for field, column in source.fields]
-        taken = (
-            f"SELECT {position} AS position, {' AND '.join(filter(None, tests))}, {own}, {', '.join(values)}"
-            f" FROM {_table(source)} AS t WHERE {position} > ?1"
-        )
-        if left:  # their values are not even read
-            nothing = ", NULL" * (len(values) + 1)
-            taken += (
-                f" AND {left} IS NOT TRUE UNION ALL SELECT {position}, {LEFT}{nothing}"
-                f" FROM {_table(source)} AS t WHERE {position} > ?1 AND {left}"
-            )
-        self.select = f"{taken} ORDER BY 1"
-        self.next_position = f"SELECT min({position}) FROM {_table(source)} AS t WHERE {position} > ?"
-
-    @staticmethod
-    def _test(kind: Kind, column: str) -> str:
-        if kind is Kind.NUMBER:
-            return (
-                f"({column} IS NULL OR typeof({column}) = 'real' AND abs({column}) < 1e308"
-                f" OR typeof({column}) = 'integer' AND {column} BETWEEN -{MAX_INTEGER} AND {MAX_INTEGER})"
-            )
-        if kind is Kind.TIME:
-            return (
-                f"({column} IS NULL OR typeof({column}) = 'text' AND {column} >= '0001'"
-                f" AND strftime('%Y-%m-%dT%H:%M:%fZ', {column}) = {column})"
-            )
-        if kind is Kind.BYTES:
-            return "FALSE"  # of our own exports only: read cell by cell
-        if kind is Kind.OBJECT:
-            return f"({column} IS NULL OR typeof({column}) = 'text')"
-        return f"({column} IS NULL OR typeof({column}) = 'text' AND instr({column}, char(0)) = 0)"
-
-    @staticmethod
-    def _value(kind: Kind, column: str) -> str:
-        return f"substr({column}, 1, 23) || '000Z'" if kind is Kind.TIME else column
-
-    def record(self, values: Sequence[Any]) -> Record | None:
-        """The record of a plain row; None if one of its JSON cells wants a closer look."""
-        record = self.blank | dict(zip(self.names, values, strict=True))
-        originals: dict[str, None] = {}
-        for name in self.objects:
-            text = record[name]
-            if text is None:
-                record[name] = {}
-                originals[self.columns[name]] = None
-            elif (value := plain_object(text)) is None:
-                return None
-            else:
-                record[name] = value
-        if originals:
-            record["extra"] = {"originals": originals}
-            for column in originals:
-                self.noted["json-null", column] += 1
-        if self.source.metadata_is_fields and move_fields(self.source, record):
-            self.noted["fields-from-metadata", self.columns["metadata"]] += 1
-        return record
 
 
 def _places(siblings: list[tuple[int | float | None, str, int]]) -> Iterator[tuple[int, int | float]]:
@@ -457,29 +409,12 @@ def _places(siblings: list[tuple[int | float | None, str, int]]) -> Iterator[tup
         last_order, last_created = new, created
 
 
+def _cell_bytes(cell: Cell) -> int:
+    """About what a cell takes wherever its row goes."""
+    return 64 + (len(cell) if isinstance(cell, str | bytes) else 0)
+
+
 def _converted_bytes(cell: Cell) -> int:
     if isinstance(cell, RawText):
         return len(cell.data)
     return len(cell) if isinstance(cell, bytes) or (isinstance(cell, str) and "\0" in cell) else 0
-
-
-def _is_id(column: str) -> str:
-    return (
-        f"typeof({column}) = 'text' AND length({column}) BETWEEN 1 AND {MAX_ID_CHARACTERS}"
-        f" AND instr({column}, char(0)) = 0"
-    )
-
-
-def _table(source: Source) -> str:
-    """SQL: the table with a position for every row."""
-    name = f"main.{quoted(source.table.name)}"
-    if not source.table.without_rowid:
-        return name
-    return f"(SELECT row_number() OVER () AS position_, * FROM {name})"
-
-
-def _position(source: Source) -> str:
-    if source.table.without_rowid:
-        return "position_"
-    taken = {column.name.lower() for column in source.table.columns}
-    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "rowid")

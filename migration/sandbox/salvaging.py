@@ -13,10 +13,11 @@ import apsw
 from migration.cells import Cell, RawText
 from migration.dialects import Schema
 from migration.mapping import Source
+from migration.sandbox.frames import BEFORE_ALL
 from migration.sandbox.opening import quoted
 from migration.sandbox.rows import Reader
 
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_MOST = 2**63 - 1
 
 
 def salvage(reader: Reader, schema: Schema, target: Path) -> None:
@@ -45,7 +46,7 @@ def salvage(reader: Reader, schema: Schema, target: Path) -> None:
 
 def surviving(reader: Reader, source: Source) -> Iterator[tuple[int, dict[str, Cell]]]:
     """(position, cells) of each row that can be read."""
-    after: int | None = _LEAST
+    after: int | None = BEFORE_ALL
     while after is not None:
         try:
             for position, cells in reader.rows_as_they_are(source, after):

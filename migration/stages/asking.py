@@ -6,10 +6,10 @@ from pathlib import Path
 
 from migration.choosing import filters_of
 from migration.models import Import, State
-from migration.sandbox.frames import Filters, Request
+from migration.sandbox.frames import BEFORE_ALL, Filters, Request
 
 
-def request_of(imported: Import, act: str, table: str = "", after: int = 0) -> Request:
+def request_of(imported: Import, act: str, table: str = "", after: int = BEFORE_ALL) -> Request:
     """Read the rows that an import takes, from a place on."""
     return Request(
         imported.path,

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from migration.jobs import Job, caller_of
 from migration.models import Import, State
-from migration.sandbox.frames import Aside, Chunk, Described, Request
+from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request
 from migration.sandbox.supervision import reading
 from migration.stages.asking import request_of
 from migration.stages.counting import Counts
@@ -68,7 +68,7 @@ def copy(job: Job) -> None:
     imported = job.load()
     checkpoint: dict[str, Any] = imported.checkpoint
     copier = _Copier(job, imported, checkpoint)
-    request = request_of(imported, "pack", checkpoint.get("table", ""), checkpoint.get("after", 0))
+    request = request_of(imported, "pack", checkpoint.get("table", ""), checkpoint.get("after", BEFORE_ALL))
     with reading(request) as frames:
         for frame in frames:
             if isinstance(frame, Chunk):

@@ -7,6 +7,7 @@ that both test suites run.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
@@ -56,6 +57,13 @@ def compose_id(parts: list[str]) -> str:
     return "/".join(part if _is_unreserved(part) else quote(part, safe=_SAFE) for part in parts)
 
 
+def compose_ids(parts: Sequence[Sequence[str]]) -> list[str]:
+    """The same for many ids: first parts, second parts, and so on."""
+    if all(_is_unreserved("".join(column)) for column in parts):
+        return list(map("/".join, zip(*parts, strict=True)))
+    return [compose_id(list(each)) for each in zip(*parts, strict=True)]
+
+
 def split_id(id_: str) -> list[str] | None:
     """The parts of a composed id; None if it is not spelled as `compose_id` spells it."""
     try:
@@ -91,6 +99,24 @@ def canonical(type_: str, id_: str, record: Record) -> bytes:
         return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     except _Uneven:
         return rfc8785.dumps(_doubles({"type": type_, "id": id_, **record}))
+
+
+def canonical_object(value: Mapping[str, Any]) -> bytes:
+    """RFC 8785 bytes of an object inside a record."""
+    if not value:
+        return b"{}"
+    try:
+        return orjson.dumps(_even(value), option=orjson.OPT_SORT_KEYS)
+    except _Uneven:
+        return rfc8785.dumps(_doubles(value))
+
+
+def canonical_number(value: float | None) -> bytes:
+    """RFC 8785 bytes of a number inside a record."""
+    try:
+        return orjson.dumps(_even(value))
+    except _Uneven:
+        return rfc8785.dumps(_doubles(value))
 
 
 def hash_of(type_: str, id_: str, record: Record) -> bytes:

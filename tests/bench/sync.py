@@ -23,6 +23,7 @@ from logomesh_server.processes import end_group
 from logomesh_server.serving import web_arguments
 from sync import packing
 from sync.core.records import empty_record
+from sync.core.sheets import sheet_of
 from tests.bench.figures import Figures, seconds, typical
 from tests.bench.served import Served, served
 from tests.bench.wire import Wire
@@ -159,10 +160,8 @@ def _edits(wire: Wire, space: str, known: list[str], rng: random.Random) -> Iter
 def _raw_upsert(server: Served, records: dict[str, dict[str, Any]]) -> float:
     """Seconds for the same rows by COPY into a temporary table and INSERT … ON CONFLICT, a batch a commit."""
     space = uuid7()
-    packed = [
-        packing.pack("thoughts", id_, {**empty_record("thoughts"), **record})
-        for id_, record in records.items()
-    ]
+    whole = [(id_, {**empty_record("thoughts"), **record}) for id_, record in records.items()]
+    packed = packing.pack(sheet_of("thoughts", whole))
     with server.database() as db:
         db.execute("DROP TABLE IF EXISTS bench_upsert")
         db.execute("CREATE TABLE bench_upsert (LIKE sync_thoughts INCLUDING ALL)")
@@ -196,7 +195,7 @@ def fill(server: Served, name: str, count: int) -> str:
         sample = [{**empty_record("thoughts"), **thought(rng)} for _ in range(BATCH)]
         copy = packing.copy_statement("thoughts")
         for version, batch in enumerate(batches(ids(count)), 1):
-            packed = [packing.pack("thoughts", id_, sample[n]) for n, id_ in enumerate(batch)]
+            packed = packing.pack(sheet_of("thoughts", [(id_, sample[n]) for n, id_ in enumerate(batch)]))
             with db.transaction():
                 with db.cursor().copy(copy) as stream:
                     piece = packing.rows("thoughts", packed, UUID(space), version)
@@ -408,11 +407,9 @@ def _spaces(server: Served, count: int, pushes: int, clients: int = 16) -> None:
 def _raw_transactions(server: Served, spaces: list[str], pushes: int, clients: int) -> float:
     """Seconds for as many transactions: take the head, COPY five records, note change set and receipts."""
     rng = random.Random(5)
+    blank = empty_record("thoughts")
     five = [
-        [
-            packing.pack("thoughts", id_, {**empty_record("thoughts"), **thought(rng)})
-            for id_ in ids(5, 10**7 + 5 * n)
-        ]
+        packing.pack(sheet_of("thoughts", [(id_, blank | thought(rng)) for id_ in ids(5, 10**7 + 5 * n)]))
         for n in range(pushes)
     ]
     copy = packing.copy_statement("thoughts")
