@@ -18,7 +18,7 @@ from django.utils import timezone
 from migration import files, uploads
 from migration.choosing import Choices, require_known_names
 from migration.jobs import wake_after_commit
-from migration.models import Import, SetAsideRow, State
+from migration.models import Deviation, Import, SetAsideRow, State
 from migration.problems import NotNow
 from migration.sandbox.frames import UNKNOWN_TABLE
 from workspaces.access import Caller, open_space
@@ -76,6 +76,19 @@ def create_import_of_upload(caller: Caller, space_id: str | UUID, upload_id: str
     except Problem:
         files.remove(id_)
         raise
+
+
+def create_import_again(caller: Caller, id_: str | UUID) -> Import:
+    """A new import of the file of an old one, which the server has kept: nothing is uploaded twice.
+
+    Raises `NotNow` where the file is not kept any longer.
+    """
+    found = find_import(caller, id_)
+    path = Path(found.path)
+    if not path.exists():
+        raise NotNow("The file is no longer kept here. Upload it again.")
+    files.require_room(path.stat().st_size)
+    return create_import(caller, found.space_id, found.file_name, {"file": _chunks(path)})
 
 
 def find_import(caller: Caller, id_: str | UUID) -> Import:
@@ -203,6 +216,14 @@ def report_table(found: Import) -> list[list[str]]:
         for what, kinds in (("set_aside", "reasons"), ("deviation", "deviations")):
             lines += [[table, what, detail, str(rows)] for detail, rows in counts.get(kinds, {}).items()]
     return lines
+
+
+def deviations(found: Import) -> Iterator[list[str]]:
+    """The cells that are not in the record as the file had them, as a table, in the file's order."""
+    yield ["table", "rowid", "id", "column", "what"]
+    rows = Deviation.objects.filter(imported_by=found).order_by("table", "position", "column", "kind")
+    for row in rows.iterator(1000):
+        yield [row.table, str(row.position), row.record_id, row.column, row.kind]
 
 
 def report_of(found: Import) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import os
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -78,6 +79,34 @@ def find(caller: Caller, id_: str | UUID) -> Upload:
     if found is None or found.expires_at < timezone.now():
         raise NotFound
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An upload that was begun and not imported: half sent, or whole."""
+
+    id: UUID
+    file_name: str
+    role: str
+    set: str
+    offset: int
+    length: int
+
+    @property
+    def percent(self) -> int:
+        """Rounded down: 100 is said only of what is whole."""
+        return 100 * self.offset // self.length if self.length else 100
+
+    @property
+    def whole(self) -> bool:
+        return self.offset == self.length
+
+
+def waiting_of(caller: Caller) -> list[Waiting]:
+    """The caller's uploads that wait for their next piece or for being imported, newest first."""
+    mine = Upload.objects.filter(person_id=caller.person_id, expires_at__gt=timezone.now())
+    columns = ("id", "file_name", "role", "set", "offset", "length")
+    return [Waiting(*row) for row in mine.order_by("-created_at").values_list(*columns)[:50]]
 
 
 def append(upload: Upload, offset: int, piece: BinaryIO, checksum: tuple[str, bytes] | None = None) -> int:

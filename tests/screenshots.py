@@ -104,9 +104,9 @@ def take_all(browser: Browser, serving: Serving, work: Path) -> None:
     url = f"{serving.url}/spaces/{space}"
     page.goto(f"{url}/import")
     take(page, "import-choose")
-    page.get_by_label("The file").set_input_files(lab_file(work / "logomesh.sqlite3"))
+    page.get_by_label("Drop the file here").set_input_files(lab_file(work / "logomesh.sqlite3"))
     page.get_by_role("button", name="Send and read it").click()
-    page.get_by_role("heading", name="Bring it into the space").wait_for()
+    page.get_by_role("heading", name="How shall it come in?").wait_for()
     take(page, "import-assessed")
     page.get_by_role("button", name="Start").click()
     page.get_by_text("Done and verified").wait_for()

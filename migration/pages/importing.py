@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from migration import imports
-from migration.choosing import Choices
+from migration import imports, uploads
+from migration.choosing import read_choices
 from migration.mapping import COUNTED
 from migration.models import WORKING, Import, State
 from workspaces.access import Caller, open_space, visible_spaces
 from workspaces.pages.visiting import member_page, telling, told
 from workspaces.problems import NotFound
 from workspaces.roles import Act
+from workspaces.spreadsheets import csv_answer
 
 REASONS = {
     "missing-thought": gettext_lazy("their thought is not in the file"),
@@ -34,11 +37,44 @@ REASONS = {
     "deleted-in-space": gettext_lazy("they were deleted in the space"),
 }
 """Why rows are set aside, in plain words."""
+TABLES = {
+    "thoughts": gettext_lazy("Thoughts"),
+    "segments": gettext_lazy("Segments"),
+    "tags": gettext_lazy("Tags"),
+    "thought_tags": gettext_lazy("Tags on thoughts"),
+    "segment_tags": gettext_lazy("Tags on segments"),
+    "segment_fields": gettext_lazy("Fields"),
+    "segment_neighbors": gettext_lazy("Links"),
+    "segment_related_context": gettext_lazy("Related context"),
+    "segment_llm_history": gettext_lazy("LLM history"),
+    "embeddings": gettext_lazy("Embeddings"),
+}
+"""LogoMesh's tables, as people call what is in them."""
+_HEADLINES = ("thoughts", "segments", "tags", "segment_neighbors")
+STATES = {
+    State.UPLOADED: gettext_lazy("waiting to be read"),
+    State.ASSESSING: gettext_lazy("being read"),
+    State.READY: gettext_lazy("waiting for you"),
+    State.COPYING: gettext_lazy("copying"),
+    State.VERIFYING: gettext_lazy("verifying"),
+    State.DONE: gettext_lazy("done"),
+    State.PAUSED: gettext_lazy("paused"),
+    State.FAILED: gettext_lazy("failed"),
+    State.CANCELLED: gettext_lazy("cancelled"),
+    State.UNDONE: gettext_lazy("taken back"),
+}
+_STEPS = {State.UPLOADED: 2, State.ASSESSING: 2, State.READY: 3, State.DONE: 5, State.UNDONE: 5}
+_KEPT = {
+    "changed-since": gettext_lazy("somebody has changed them since"),
+    "something-hangs-on-it": gettext_lazy("something that stays hangs on them"),
+}
 _ACTS = {
     "pause": imports.pause,
     "resume": imports.resume,
     "cancel": imports.cancel,
     "undo": imports.undo,
+    "salvage": imports.salvage,
+    "again": imports.create_import_again,
 }
 
 
@@ -46,22 +82,37 @@ _ACTS = {
 def imports_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     mine = imports.imports_of(caller)
     names = {space.id: space.name for space in visible_spaces(caller)}
-    context = {"imports": [(each, names.get(each.space_id, "")) for each in mine]}
+    context = {
+        "imports": [(each, STATES[State(each.state)], names.get(each.space_id, "")) for each in mine],
+    }
     return render(request, "migration/imports.html", context)
 
 
 @member_page("GET", "POST")
 def import_into(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
-    """Choose a file, with what lies beside it while LogoMesh runs."""
+    """Choose a file, with what lies beside it while LogoMesh runs; or take what was uploaded in pieces."""
     opened = open_space(caller, space, Act.WRITE)
     if request.method == "POST":
         with telling(request):
+            if upload := request.POST.get("upload"):
+                made = imports.create_import_of_upload(caller, opened.id, upload)
+                return redirect("import_page", made.pk)
             sent = request.FILES.getlist("files")
             parts, name = _parts(sent)
             made = imports.create_import(caller, opened.id, name, {k: f.chunks() for k, f in parts.items()})
             return redirect("import_page", made.pk)
         return redirect("import_into", opened.id)
-    return render(request, "migration/choose_file.html", {"space": opened})
+    context = {"space": opened, "waiting": uploads.waiting_of(caller)}
+    return render(request, "migration/choose_file.html", context)
+
+
+@member_page("POST")
+def forget_upload(request: HttpRequest, caller: Caller, space: str, upload: str) -> HttpResponse:
+    """Throw away what was sent of a file."""
+    opened = open_space(caller, space, Act.WRITE)
+    uploads.remove(uploads.find(caller, upload))
+    told(request, _("What was sent of it is removed."))
+    return redirect("import_into", opened.id)
 
 
 @member_page("GET")
@@ -75,7 +126,7 @@ def import_page(request: HttpRequest, caller: Caller, id: str) -> HttpResponse:
 @member_page("POST")
 def start(request: HttpRequest, caller: Caller, id: str) -> HttpResponse:
     with telling(request):
-        imports.start(caller, id, Choices(dry_run="dry_run" in request.POST))
+        imports.start(caller, id, read_choices(_chosen(request.POST)))
     return redirect("import_page", id)
 
 
@@ -84,9 +135,29 @@ def act(request: HttpRequest, caller: Caller, id: str, verb: str) -> HttpRespons
     if verb not in _ACTS:
         raise NotFound
     with telling(request):
-        _ACTS[verb](caller, id)
-        told(request, _("Done."))
+        return redirect("import_page", _ACTS[verb](caller, id).pk)
     return redirect("import_page", id)
+
+
+@member_page("GET")
+def deviations(request: HttpRequest, caller: Caller, id: str) -> HttpResponseBase:
+    """The cells that were adjusted, to keep."""
+    found = imports.find_import(caller, id)
+    return csv_answer(imports.deviations(found), f"import-{found.pk}-deviations.csv")
+
+
+def _chosen(form: QueryDict) -> dict[str, Any]:
+    """What the form says, as the API takes it. What was filled in for another strategy does not count."""
+    chosen: dict[str, Any] = {
+        "strategy": form.get("strategy", "full"),
+        "dry_run": "dry_run" in form,
+        "filters": {},
+    }
+    if chosen["strategy"] == "gradual":
+        names = {kind: form.getlist(kind) for kind in ("tags", "clusters")}
+        days = {kind: form.get(kind) for kind in ("after", "before")}
+        chosen["filters"] = {kind: value for kind, value in {**names, **days}.items() if value}
+    return chosen
 
 
 def _parts(sent: list[UploadedFile[Any] | Any]) -> tuple[dict[str, UploadedFile[Any]], str]:
@@ -105,25 +176,59 @@ def _parts(sent: list[UploadedFile[Any] | Any]) -> tuple[dict[str, UploadedFile[
 
 def _shown(caller: Caller, found: Import) -> dict[str, Any]:
     assessment, report = found.assessment or {}, found.report or {}
-    of = found.progress.get("of") or 0
-    space = next((each for each in visible_spaces(caller) if each.id == found.space_id and each.role), None)
+    tables, reported = _tables(assessment), _tables(report)
+    state = State(found.state)
+    left = found.progress.get("seconds_left")
     return {
         "found": found,
-        "space": space,
+        "space": next(
+            (each for each in visible_spaces(caller) if each.id == found.space_id and each.role), None
+        ),
+        "state": STATES[state],
+        "step": 4 if found.undoing else _STEPS.get(state, 4 if found.started_at else 2),
         "working": found.state in WORKING or found.undoing,
         "assessment": assessment,
         "report": report,
-        "percent": round(100 * found.progress.get("rows", 0) / of) if of else 0,
-        "seconds_left": found.progress.get("seconds_left"),
-        "tables": [_table(name, table) for name, table in assessment.get("tables", {}).items()],
-        "reported": [_table(name, table) for name, table in report.get("tables", {}).items()],
-        "is_ready": found.state == State.READY,
-        "is_over": found.state in (State.DONE, State.FAILED, State.CANCELLED, State.UNDONE),
+        "percent": found.progress.get("percent", _percent(found.progress)),
+        "left": None if left is None or found.undoing else spoken(left),
+        "takes": spoken(assessment.get("estimated_seconds", 0)),
+        "headlines": [table for table in tables if table["key"] in _HEADLINES and table["rows"]],
+        "tables": tables,
+        "totals": _totals(tables, "rows", "to_migrate", "to_set_aside"),
+        "reported": reported,
+        "sums": _totals(reported, "rows_in", "migrated", "set_aside", "already_there", "left_for_later"),
+        "is_ready": state == State.READY,
+        "is_damaged": state == State.FAILED and (found.problem or {}).get("type") == "damaged",
         "agrees": bool(report) and report.get("source_digest") == report.get("target_digest"),
+        "kept": _kept(report.get("undo") or {}),
     }
 
 
-def _table(name: str, table: dict[str, Any]) -> dict[str, Any]:
+def spoken(seconds: float) -> str:
+    """A time span as one would say it: nobody waits 217 seconds."""
+    if seconds < 10:
+        return _("a few seconds")
+    if seconds < 90:
+        return _("%(n)d seconds") % {"n": 10 * round(seconds / 10)}
+    if seconds < 5400:
+        return ngettext("%(n)d minute", "%(n)d minutes", round(seconds / 60)) % {"n": round(seconds / 60)}
+    return _("%(n).1f hours") % {"n": seconds / 3600}
+
+
+def _percent(progress: dict[str, Any]) -> int:
+    of = progress.get("of") or 0
+    return round(100 * progress.get("rows", 0) / of) if of else 0
+
+
+def _tables(account: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tables of an assessment or a report that have rows, in LogoMesh's order, unknown ones last."""
+    known = list(TABLES)
+    tables = [_table(key, table) for key, table in account.get("tables", {}).items()]
+    filled = [table for table in tables if table.get("rows") or table.get("rows_in")]
+    return sorted(filled, key=lambda table: known.index(table["key"]) if table["key"] in TABLES else 99)
+
+
+def _table(key: str, table: dict[str, Any]) -> dict[str, Any]:
     """A table's counts and, in words, why rows of it are set aside."""
     reasons = [
         ngettext("%(n)d row: %(why)s", "%(n)d rows: %(why)s", n)
@@ -133,4 +238,18 @@ def _table(name: str, table: dict[str, Any]) -> dict[str, Any]:
     adjusted = sum(
         n for deviation, n in table.get("deviations", {}).items() if deviation.split("/")[0] not in COUNTED
     )
-    return {"name": name, **table, "why": reasons, "adjusted": adjusted}
+    return {"key": key, "name": TABLES.get(key, key), **table, "why": reasons, "adjusted": adjusted}
+
+
+def _totals(tables: list[dict[str, Any]], *names: str) -> dict[str, int]:
+    return {name: sum(table.get(name, 0) for table in tables) for name in names}
+
+
+def _kept(undo: dict[str, Any]) -> list[str]:
+    """What an undo left in the space, and why."""
+    why = Counter(each.get("reason", "") for each in undo.get("listed", []))
+    return [
+        ngettext("%(n)d record: %(why)s", "%(n)d records: %(why)s", n)
+        % {"n": n, "why": _KEPT.get(reason, reason)}
+        for reason, n in why.items()
+    ]

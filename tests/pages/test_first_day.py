@@ -67,9 +67,9 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
     # A file comes in: read, started, reported
     page.goto(shared)
     page.get_by_role("link", name="Import", exact=True).click()
-    page.get_by_label("The file").set_input_files(full(tmp_path / "lab.sqlite3", "S2x"))
+    page.get_by_label("Drop the file here").set_input_files(full(tmp_path / "lab.sqlite3", "S2x"))
     page.get_by_role("button", name="Send and read it").click()
-    expect(page.get_by_role("heading", name="Bring it into the space")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="How shall it come in?")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("their thought is not in the file").first).to_be_visible()
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("Done and verified")).to_be_visible(timeout=60_000)

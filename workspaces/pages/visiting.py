@@ -9,7 +9,8 @@ from typing import Any, Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
@@ -18,8 +19,8 @@ from workspaces.models import Person
 from workspaces.problems import Problem
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
-MemberView = Callable[Concatenate[HttpRequest, Caller, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+MemberView = Callable[Concatenate[HttpRequest, Caller, P], HttpResponseBase]
 
 
 def member_page(*methods: str) -> Callable[[MemberView[P]], View[P]]:
@@ -28,7 +29,7 @@ def member_page(*methods: str) -> Callable[[MemberView[P]], View[P]]:
     def decorate(view: MemberView[P]) -> View[P]:
         @require_http_methods([*methods, "HEAD"] if "GET" in methods else list(methods))
         @wraps(view)
-        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 back = request.get_full_path() if request.method == "GET" else "/"
                 return redirect(f"/sign-in?{urlencode({'next': back})}")

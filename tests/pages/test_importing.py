@@ -1,0 +1,103 @@
+"""A large file over a bad link: the page is loaded again, paused, and the server goes away and comes back."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Request, expect
+
+from tests.logomesh_files import LogoMeshFile
+from tests.logomesh_server.processes import Serving
+from tests.pages.lab import begin
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("importing")]
+
+PIECE = 4 * 1024**2
+
+
+def large_file(path: Path) -> Path:
+    """Five pieces of an upload, with two orphans."""
+    rng = random.Random(3)
+    with LogoMeshFile(path, "S2x") as file:
+        file.thought("t1", title="Field notes")
+        for number in range(300):
+            file.segment(f"s{number}", "t1", title=f"Day {number}", content=rng.randbytes(32 * 1024).hex())
+        for number in range(2):
+            file.segment(f"stray{number}", "gone", title="Left behind")
+    assert path.stat().st_size > 4 * PIECE
+    return path
+
+
+def test_an_upload_survives_a_reload_a_pause_and_a_restart(
+    page: Page, served: Serving, tmp_path: Path
+) -> None:
+    space = begin(page, served)
+    file = large_file(tmp_path / "field.sqlite3")
+    offsets: list[int] = []
+
+    def note(request: Request) -> None:
+        if request.method == "PATCH":
+            offsets.append(int(request.headers["upload-offset"]))
+
+    def a_piece_is_there() -> None:
+        with page.expect_response(lambda a: a.request.method == "PATCH" and a.status == 204, timeout=60_000):
+            pass
+
+    page.on("request", note)
+    slow = page.context.new_cdp_session(page)
+    slow.send("Network.enable")
+    slow.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 10, "downloadThroughput": -1, "uploadThroughput": 4 * 1024**2},
+    )
+
+    # Slow, and the page is loaded again in the middle
+    page.goto(f"{space}/import")
+    page.get_by_label("Drop the file here").set_input_files(file)
+    expect(page.get_by_text("field.sqlite3 · 19")).to_be_visible()
+    page.get_by_role("button", name="Send and read it").click()
+    a_piece_is_there()
+    page.reload()
+    expect(page.get_by_text("Choose the same file again, and it goes on where it stopped.")).to_be_visible()
+
+    # The same file goes on where it stopped; a pause stops it
+    offsets.clear()
+    page.get_by_label("Drop the file here").set_input_files(file)
+    page.get_by_role("button", name="Send and read it").click()
+    a_piece_is_there()
+    assert offsets[0] >= PIECE
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused.")).to_be_visible()
+    expect(page.get_by_text("sent", exact=False).first).to_be_visible()
+    halted = len(offsets)
+    page.get_by_role("button", name="Go on").click()
+
+    # The server is started again meanwhile
+    served.end()
+    expect(page.get_by_text("The server does not answer.")).to_be_visible(timeout=30_000)
+    again = Serving(served.data, served.port).until_ready(times=2)
+    try:
+        expect(page.get_by_role("heading", name="What is in it")).to_be_visible(timeout=90_000)
+        assert len(offsets) > halted and max(offsets) >= 4 * PIECE
+        rehearse_import_and_take_back(page)
+    finally:
+        again.end()
+
+
+def rehearse_import_and_take_back(page: Page) -> None:
+    expect(page.get_by_text("301 of 303 rows can be migrated.")).to_be_visible()
+    page.get_by_label("Only rehearse").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("nothing of it is in the space")).to_be_visible(timeout=60_000)
+    page.get_by_label("B. Everything").check()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("Done and verified")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("link", name="Connect this computer")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="The report as a table").click()
+    assert "segments,set_aside,missing-thought,2" in download.value.path().read_text()
+    page.locator("summary", has_text="Take it back").click()
+    page.get_by_role("button", name="Undo this import").click()
+    expect(page.get_by_text("301 records were taken back.")).to_be_visible(timeout=60_000)
