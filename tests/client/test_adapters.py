@@ -10,27 +10,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from logomesh_client.wire import Server, Timeouts
 
 from logomesh_client.adapters import (
     AlreadyThere,
     CannotHold,
+    HybridStorageAdapter,
     NoSuchThought,
     NotOpen,
+    RemoteStorageAdapter,
     SQLiteStorageAdapter,
     StorageAdapter,
 )
-from logomesh_client.file import NotLogoMesh
+from logomesh_client.file import NotLogoMesh, State
 from tests.client.app import App, make
+from tests.client.link import Faults
+from tests.client.serving import Lab
 
 pytestmark = [pytest.mark.xdist_group("client")]
 TAGS = [{"name": "memory", "color": "#10b981"}, {"name": "C++", "color": "#ff0000"}]
 
 
-@pytest.fixture(params=["file"])
+@pytest.fixture(params=["file", "server", "both"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StorageAdapter]:
     """Each kind of storage, with nothing in it."""
-    with SQLiteStorageAdapter(make(tmp_path / "logomesh.sqlite3", "S2x")) as made:
-        yield made
+    path = make(tmp_path / "logomesh.sqlite3", "S2x")
+    failed = request.session.testsfailed
+    if request.param == "file":
+        with SQLiteStorageAdapter(path) as file:
+            yield file
+        return
+    lab: Lab = request.getfixturevalue("lab")
+    server, space = Server(lab.url, lab.tokens["eva"]), lab.space("eva")
+    if request.param == "server":
+        with RemoteStorageAdapter(server, space) as remote:
+            yield remote
+        return
+    with HybridStorageAdapter(path, server, space) as both:
+        yield both
+        if request.session.testsfailed > failed:
+            return
+        assert both.sync()
+        with RemoteStorageAdapter(server, space) as remote:  # what is in the file is on the server
+            assert remote.get_all_thoughts() == both.get_all_thoughts()
 
 
 # The contract
@@ -330,3 +352,59 @@ def test_a_file_that_is_no_logomesh_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotLogoMesh):
         storage.initialize()
     assert storage.health_check()["status"] == "error"
+
+
+# A file that is kept in step
+
+
+def test_nobody_waits_for_the_network(lab: Lab, tmp_path: Path) -> None:
+    space = lab.space("eva")
+    with lab.link(faults=Faults(swallow_over=1)) as link:  # connections come about, nothing passes
+        server = Server(link.url, lab.tokens["eva"], timeouts=Timeouts(idle=1))
+        path = make(tmp_path / "logomesh.sqlite3", "S2x")
+        with HybridStorageAdapter(path, server, space, poll_seconds=0.1) as storage:
+            began = time.monotonic()
+            thought = storage.create_thought({"title": "Written in a tunnel", "tags": TAGS})
+            for number in range(20):
+                storage.create_segment(thought["id"], {"title": str(number), "content": "Text"})
+            assert len(storage.get_all_thoughts()[0]["segments"]) == 20
+            assert time.monotonic() - began < 10  # each of them would have waited for a second
+            assert not storage.sync(timeout=30)
+            assert storage.state is State.OFFLINE
+            assert storage.unsent() > 20
+            assert storage.health_check()["status"] == "ok"
+            assert "offline" in storage.health_check()["message"]
+            link.faults = Faults()
+            while not storage.sync():
+                assert time.monotonic() - began < 90
+            assert storage.health_check() == {"status": "ok"}
+            shown = storage.get_all_thoughts()
+    with RemoteStorageAdapter(Server(lab.url, lab.tokens["eva"]), space) as remote:
+        assert remote.get_all_thoughts() == shown
+
+
+def test_two_programs_see_each_other(lab: Lab, tmp_path: Path) -> None:
+    space = lab.space("eva")
+    files = [make(tmp_path / f"{name}.sqlite3", dialect) for name, dialect in (("a", "S2x"), ("b", "S3"))]
+    laptops = [
+        HybridStorageAdapter(path, Server(lab.url, lab.device("eva")), space, poll_seconds=0.2)
+        for path in files
+    ]
+    with laptops[0] as one, laptops[1] as two:
+        made = one.create_thought({"title": "From one", "tags": TAGS})
+        assert one.sync()
+        assert two.sync()
+        there = two.get_thought_by_id(made["id"])
+        assert there is not None
+        assert there["title"] == "From one"
+        two.update_thought(made["id"], {"title": "From the other", "tags": TAGS[:1]})
+        assert two.sync()
+        deadline = time.monotonic() + 30
+        while (now := one.get_thought_by_id(made["id"])) is None or now["title"] != "From the other":
+            assert time.monotonic() < deadline  # nobody asks for it: it comes by itself
+            time.sleep(0.05)
+        assert now["tags"] == TAGS[:1]
+        assert one.delete_thought(made["id"])
+        assert one.sync()
+        assert two.sync()
+        assert two.get_all_thoughts() == []

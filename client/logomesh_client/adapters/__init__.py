@@ -13,16 +13,21 @@ from logomesh_client.adapters.contract import (
     Tag,
     Thought,
 )
+from logomesh_client.adapters.hybrid import HybridStorageAdapter
+from logomesh_client.adapters.remote import Rejected, RemoteStorageAdapter
 from logomesh_client.adapters.sqlite import SQLiteStorageAdapter
 
 __all__ = [
     "AlreadyThere",
     "CannotHold",
     "Health",
+    "HybridStorageAdapter",
     "NewSegment",
     "NewThought",
     "NoSuchThought",
     "NotOpen",
+    "Rejected",
+    "RemoteStorageAdapter",
     "SQLiteStorageAdapter",
     "Segment",
     "StorageAdapter",

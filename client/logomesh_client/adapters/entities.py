@@ -108,6 +108,12 @@ def newest_first(thoughts: Iterable[tuple[str, Record]]) -> list[tuple[str, Reco
     return sorted(thoughts, key=lambda item: item[1]["created_at"] or _NO_TIME, reverse=True)
 
 
+def tags_in_order(links: Iterable[Record], tags: Mapping[str, Record]) -> list[Record]:
+    """The tags of a thought, oldest link first. Links to tags that are not there say nothing."""
+    ordered = sorted(links, key=lambda link: (link["created_at"] or _NO_TIME, link["tag_id"]))
+    return [tags[link["tag_id"]] for link in ordered if link["tag_id"] in tags]
+
+
 def shown_time(feed_time: str | None) -> str:
     """A time of the feed as JavaScript writes it."""
     return f"{(feed_time or _NO_TIME)[:23]}Z"

@@ -287,13 +287,12 @@ class SQLiteStorageAdapter(StorageAdapter):
     # Tags and fields
 
     def _tags(self, thought_id: str = "") -> defaultdict[str, list[Record]]:
-        """Thought -> its tags; links to tags that are not there say nothing."""
+        """Thought -> its tags."""
         tags = dict(self._rows("tags"))
-        found: defaultdict[str, list[Record]] = defaultdict(list)
+        links = defaultdict(list)
         for _, link in self._rows("thought_tags", "thought_id" if thought_id else "", thought_id):
-            if (tag := tags.get(link["tag_id"])) is not None:
-                found[link["thought_id"]].append(tag)
-        return found
+            links[link["thought_id"]].append(link)
+        return defaultdict(list, {id_: entities.tags_in_order(some, tags) for id_, some in links.items()})
 
     def _replace_tags(self, thought_id: str, wanted: Iterable[Tag]) -> None:
         if "thought_tags" not in self._tables:
