@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from logomesh_client.wire import Server, Timeouts
 
 from logomesh_client.adapters import (
     AlreadyThere,
@@ -23,6 +22,7 @@ from logomesh_client.adapters import (
     StorageAdapter,
 )
 from logomesh_client.file import NotLogoMesh, State
+from logomesh_client.wire import Server, Timeouts
 from tests.client.app import App, make
 from tests.client.link import Faults
 from tests.client.serving import Lab
@@ -248,7 +248,7 @@ def test_the_newest_thought_comes_first(storage: StorageAdapter) -> None:
 
 
 def test_it_says_whether_it_is_open(storage: StorageAdapter) -> None:
-    assert storage.health_check() == {"status": "ok"}
+    assert storage.health_check()["status"] == "ok"
     storage.close()
     storage.close()
     assert storage.health_check()["status"] == "error"

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from logomesh_client.wire import Backoff, Server
-
 from logomesh_client.adapters.contract import Health, NotOpen
 from logomesh_client.adapters.sqlite import SQLiteStorageAdapter
 from logomesh_client.file import LogoMeshFile, SpaceLink, State
 from logomesh_client.sync import sync_once
+from logomesh_client.wire import Backoff, Server
 
 _POLL_SECONDS: Final = 5.0
 _END_SECONDS: Final = 5.0

@@ -7,8 +7,6 @@ import uuid
 from collections import defaultdict
 from typing import Any
 
-from logomesh_client.wire import Problem, Server, WireError
-
 from logomesh_client.adapters import entities
 from logomesh_client.adapters.contract import (
     AlreadyThere,
@@ -23,6 +21,7 @@ from logomesh_client.adapters.contract import (
     Thought,
 )
 from logomesh_client.records import CONFLICTS, TYPES, Record, compose_id, empty_record
+from logomesh_client.wire import Problem, Server, WireError
 
 _MAX_CHANGES = 1000
 
