@@ -74,6 +74,12 @@ class Lab:
         said = self.ask(person, "GET", f"/spaces/{space}/digest")
         return said["version"], said["digest"]
 
+    def everything(self) -> str:
+        """All that the database holds about records, as one text: history and conflicts too."""
+        names = self.server.asked("SELECT tablename FROM pg_tables WHERE tablename LIKE 'sync_%%'")
+        rows = [row for (name,) in names for row in self.server.asked(f"SELECT t::text FROM {name} AS t")]
+        return "\n".join(text for (text,) in rows)
+
     @contextmanager
     def link(self, seed: int | str = 0, faults: Faults = NONE) -> Iterator[Link]:
         with Link("127.0.0.1", self.server.port, seed, faults) as link:

@@ -28,7 +28,7 @@ from tests.client.link import Faults
 from tests.client.serving import Lab
 
 pytestmark = [pytest.mark.xdist_group("client")]
-TAGS = [{"name": "memory", "color": "#10b981"}, {"name": "C++", "color": "#ff0000"}]
+TAGS = [{"name": "C++", "color": "#ff0000"}, {"name": "memory", "color": "#10b981"}]
 
 
 @pytest.fixture(params=["file", "server", "both"])
