@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -75,7 +77,36 @@ _HANGING: Final = """
            (SELECT count(*) FROM sync_segment_llm_history l
             WHERE l.space_id = %(space)s AND NOT l.deleted AND l.segment_key = ANY(array_agg(s.key)))
     FROM sync_segments s WHERE s.space_id = %(space)s AND s.thought_key = %(key)s AND NOT s.deleted"""
+_SEGMENT: Final = """
+    LEFT JOIN sync_segments s ON s.space_id = t.space_id AND s.key = t.{}_key"""
+_TAG: Final = " LEFT JOIN sync_tags g ON g.space_id = t.space_id AND g.key = t.tag_key"
+_SAID: Final = "coalesce(nullif({0}.title, ''), nullif(left({0}.content, 60), ''))"
+NAMED: Final = {
+    "thoughts": ("t.title", "t.key", ""),
+    "segments": (_SAID.format("t"), "t.thought_key", ""),
+    "tags": ("t.name", "NULL::bytea", ""),
+    "thought_tags": (
+        "coalesce(g.name, t.tag_id)",
+        "t.thought_key",
+        _TAG,
+    ),
+    "segment_tags": (
+        "coalesce(g.name, t.tag_id)",
+        "s.thought_key",
+        _TAG + _SEGMENT.format("segment"),
+    ),
+    "segment_fields": ("t.name", "s.thought_key", _SEGMENT.format("segment")),
+    "segment_neighbors": ("t.relationship_type", "s.thought_key", _SEGMENT.format("source")),
+    "segment_related_context": ("t.context_type", "s.thought_key", _SEGMENT.format("segment")),
+    "segment_llm_history": ("left(t.prompt, 60)", "s.thought_key", _SEGMENT.format("segment")),
+}
+"""Type -> SQL for what a record is called (alias t), for the key of its thought, and what else is joined."""
 _NAMING: Final = ("title", "name", "relationship_type", "context_type", "prompt", "content")
+_NAMES: Final = """
+    SELECT t.space_id, t.id, left({title}, 200), h.id, left(h.title, 200)
+    FROM unnest(%s::uuid[], %s::bytea[]) u(space_id, key)
+    JOIN sync_{type} t ON t.space_id = u.space_id AND t.key = u.key{joined}
+    LEFT JOIN sync_thoughts h ON h.space_id = t.space_id AND h.key = {thought}"""
 DELETABLE: Final = ("thoughts", "segments")
 """Types whose deletions are listed; what went along comes back with them."""
 # What moved to another space is not deleted: it lives there.
@@ -275,6 +306,27 @@ def named(space_id: UUID, type_: str, id_: str) -> dict[str, Any]:
         thought_id = found[0] if found else None
     title = next((record[name] for name in _NAMING if record.get(name)), None)
     return {"title": title or id_, "thought_id": thought_id, "deleted": row[0]}
+
+
+def names(records: Iterable[tuple[UUID, str, str]]) -> dict[tuple[UUID, str, str], dict[str, Any]]:
+    """What records are called and which thoughts they belong to, by space, type and id."""
+    found = {}
+    by_type: dict[str, list[tuple[UUID, bytes]]] = defaultdict(list)
+    for space_id, type_, id_ in records:
+        by_type[type_].append((space_id, key_of(type_, id_)))
+    for type_, places in by_type.items():
+        title, thought_key, joined = NAMED.get(type_, ("NULL", "NULL::bytea", ""))
+        spaces, keys = zip(*places, strict=True)
+        query = _NAMES.format(type=type_, title=title, thought=thought_key, joined=joined)
+        for space_id, id_, title, thought_id, thought_title in cursor().execute(
+            query, (list(spaces), list(keys))
+        ):
+            found[space_id, type_, id_] = {
+                "title": title or id_,
+                "thought_id": thought_id,
+                "thought": thought_title or thought_id,
+            }
+    return found
 
 
 def canvas(space_id: UUID) -> dict[str, Any]:

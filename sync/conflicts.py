@@ -19,6 +19,44 @@ _LIST = f"""
     ORDER BY t.id LIMIT %(limit)b"""
 _ONE = f"SELECT t.space_id, t.version, {CONFLICT_JSON} FROM sync_conflicts t WHERE t.id = %b"
 
+_PAGE = f"""
+    SELECT t.space_id, {CONFLICT_JSON} FROM sync_conflicts t
+    WHERE t.space_id = ANY(%(spaces)b) AND t.state = %(state)b
+      AND (%(kind)b = '' OR t.kind = %(kind)b) AND (%(id)b::uuid IS NULL OR t.id = %(id)b)
+    ORDER BY CASE WHEN t.state = 'open' THEN t.id END, t.version DESC, t.id
+    LIMIT %(limit)b OFFSET %(offset)b"""
+_COUNTED = """
+    SELECT space_id, kind, count(*) FROM sync_conflicts
+    WHERE space_id = ANY(%b) AND state = 'open' GROUP BY space_id, kind"""
+
+
+def page(
+    space_ids: Sequence[UUID],
+    *,
+    state: str,
+    kind: str = "",
+    id_: UUID | None = None,
+    limit: int,
+    offset: int = 0,
+) -> tuple[list[tuple[UUID, dict[str, Any]]], bool]:
+    """(space, conflict) of these spaces, and whether more follow. Open ones: the oldest first; decided
+    ones: the last decided first."""
+    parameters = {
+        "spaces": list(space_ids),
+        "state": state,
+        "kind": kind,
+        "id": id_,
+        "limit": limit + 1,
+        "offset": offset,
+    }
+    rows = cursor().execute(_PAGE, parameters).fetchall()
+    return [(space, orjson.loads(conflict)) for space, conflict in rows[:limit]], len(rows) > limit
+
+
+def counted(space_ids: Sequence[UUID]) -> dict[tuple[UUID, str], int]:
+    """How many conflicts are open, by space and kind."""
+    return {(space, kind): n for space, kind, n in cursor().execute(_COUNTED, (list(space_ids),))}
+
 
 def listed(
     space_id: UUID, *, state: str | None = None, after: UUID | None = None, limit: int = 100

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from sync.browsing import NAMED
 from sync.core.schema import RECORD_TYPES, Kind, Merge
 from sync.sql import cursor
 
@@ -33,33 +34,9 @@ _LATEST: Final = f"""
         WHERE c.space_id = s.id ORDER BY c.version DESC LIMIT %b) latest
     ORDER BY 3 DESC LIMIT %b"""
 
-_SEGMENT: Final = """
-    LEFT JOIN sync_segments s ON s.space_id = t.space_id AND s.key = t.{}_key"""
-_TAG: Final = " LEFT JOIN sync_tags g ON g.space_id = t.space_id AND g.key = t.tag_key"
-_SAID: Final = "coalesce(nullif({0}.title, ''), nullif(left({0}.content, 60), ''))"
-_NAMED: Final = {  # type -> what it is called, the key of its thought, what else is joined
-    "thoughts": ("t.title", "t.key", ""),
-    "segments": (_SAID.format("t"), "t.thought_key", ""),
-    "tags": ("t.name", "NULL::bytea", ""),
-    "thought_tags": (
-        "coalesce(g.name, t.tag_id)",
-        "t.thought_key",
-        _TAG,
-    ),
-    "segment_tags": (
-        "coalesce(g.name, t.tag_id)",
-        "s.thought_key",
-        _TAG + _SEGMENT.format("segment"),
-    ),
-    "segment_fields": ("t.name", "s.thought_key", _SEGMENT.format("segment")),
-    "segment_neighbors": ("t.relationship_type", "s.thought_key", _SEGMENT.format("source")),
-    "segment_related_context": ("t.context_type", "s.thought_key", _SEGMENT.format("segment")),
-    "segment_llm_history": ("left(t.prompt, 60)", "s.thought_key", _SEGMENT.format("segment")),
-}
-
 
 def _touched(type_: str) -> str:
-    title, thought, joined = _NAMED[type_]
+    title, thought, joined = NAMED[type_]
     return f"""
         SELECT u.space_id, u.version, '{type_}'::text, t.id, left({title}, 120), h.id, left(h.title, 120),
                CASE WHEN t.deleted THEN 'deleted' WHEN t.born = t.version THEN 'made'
@@ -74,7 +51,7 @@ def _touched(type_: str) -> str:
         LEFT JOIN sync_thoughts h ON h.space_id = t.space_id AND h.key = {thought}"""
 
 
-_TOUCHED: Final = " UNION ALL ".join(map(_touched, _NAMED))
+_TOUCHED: Final = " UNION ALL ".join(map(_touched, NAMED))
 _COUNTED: Final = """
     SELECT count(*) FROM (SELECT FROM sync_{} WHERE space_id = %b AND version BETWEEN %b AND %b LIMIT %b) c"""
 _LAYOUT: Final = frozenset(

@@ -247,7 +247,7 @@ PAGES: Final[Mapping[str, list[Row]]] = {
     "spaces/<space>/settings": [on("POST", in_space(Act.SHARE))],
     "spaces/<space>/import": [on("GET", in_space(Act.WRITE)), on("POST", in_space(Act.WRITE))],
     "spaces/<space>/uploads/<upload>/forget": [on("POST", ONLY_UPLOADER)],
-    "conflicts": [on("GET", signed_in())],
+    "conflicts": [on("GET", signed_in()), on("POST", signed_in({404}))],  # the form names no side
     "conflicts/<conflict>": [on("POST", in_space(Act.WRITE))],
     "imports": [on("GET", signed_in())],
     "imports/<id>": [on("GET", only("editor"))],
