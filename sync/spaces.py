@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,17 @@ from sync.sql import cursor
 from workspaces.access import OpenSpace
 
 _HEADS = "SELECT space_id, head, epoch, counts::text FROM sync_spacehead WHERE space_id = ANY(%b)"
+
+_LAST = """
+    SELECT h.space_id, c.at, coalesce(nullif(p.name, ''), p.email)
+    FROM sync_spacehead h JOIN sync_changeset c ON c.space_id = h.space_id AND c.version = h.head
+    JOIN workspaces_person p ON p.id = c.person_id WHERE h.space_id = ANY(%b)"""
+
+
+def last_changes(space_ids: Sequence[UUID]) -> dict[UUID, tuple[datetime, str]]:
+    """When each of these spaces was last changed, and by whom."""
+    rows = cursor().execute(_LAST, (list(space_ids),))
+    return {space: (at, person) for space, at, person in rows}
 
 
 def described(spaces: Sequence[OpenSpace]) -> list[dict[str, Any]]:

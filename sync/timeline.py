@@ -51,7 +51,17 @@ def _touched(type_: str) -> str:
         LEFT JOIN sync_thoughts h ON h.space_id = t.space_id AND h.key = {thought}"""
 
 
-_TOUCHED: Final = " UNION ALL ".join(map(_touched, NAMED))
+_DISPUTED: Final = f"""
+    SELECT u.space_id, u.version, 'conflicts'::text, t.id::text, '', h.id, left(h.title, 120),
+           CASE WHEN t.state = 'open' THEN 'made' ELSE 'decided' END,
+           ARRAY(SELECT jsonb_object_keys(t.fields))
+    FROM unnest(%(spaces)b::uuid[], %(versions)b::int8[]) u(space_id, version)
+    CROSS JOIN LATERAL (
+        SELECT * FROM sync_conflicts r WHERE r.space_id = u.space_id AND r.version = u.version
+        ORDER BY r.key LIMIT {_MOST_OF_A_TYPE}) t
+    LEFT JOIN sync_segments s ON s.space_id = t.space_id AND s.key = t.record_key
+    LEFT JOIN sync_thoughts h ON h.space_id = t.space_id AND h.key = coalesce(s.thought_key, t.record_key)"""
+_TOUCHED: Final = " UNION ALL ".join([*map(_touched, NAMED), _DISPUTED])
 _COUNTED: Final = """
     SELECT count(*) FROM (SELECT FROM sync_{} WHERE space_id = %b AND version BETWEEN %b AND %b LIMIT %b) c"""
 _LAYOUT: Final = frozenset(
@@ -70,7 +80,7 @@ class Part:
     id: str
     title: str
     act: str
-    """made, changed, deleted, returned"""
+    """made, changed, deleted, returned; of a conflict also decided"""
     fields: list[str]
 
     @property
@@ -124,6 +134,11 @@ class Sitting:
                 line.parts.append(part)
         # That a thought's tags changed says its tag already.
         return [line for line in lines.values() if line.parts or line.fields or line.act != "changed"]
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is more to say than that somebody was there."""
+        return bool(self.lines or self.moved or self.origin == "import")
 
     @property
     def moved(self) -> int:

@@ -39,6 +39,8 @@ def test_a_lab_begins(page: Page, browser: Browser, served: Serving, first_link:
     # A private and a shared space
     for name, kind in (("Notebook", "Private"), ("Memory study", "Shared")):
         page.goto(served.url)
+        if not page.get_by_label("Name", exact=True).is_visible():
+            page.locator("summary", has_text="A new space").click()
         page.get_by_label("Name", exact=True).fill(name)
         page.get_by_label(kind).check()
         page.get_by_role("button", name="Make the space").click()
