@@ -103,7 +103,7 @@ NAMED: Final = {
 """Type -> SQL for what a record is called (alias t), for the key of its thought, and what else is joined."""
 _NAMING: Final = ("title", "name", "relationship_type", "context_type", "prompt", "content")
 _NAMES: Final = """
-    SELECT t.space_id, t.id, left({title}, 200), h.id, left(h.title, 200)
+    SELECT t.space_id, t.id, left({title}, 200), h.id, left(h.title, 200), t.version
     FROM unnest(%s::uuid[], %s::bytea[]) u(space_id, key)
     JOIN sync_{type} t ON t.space_id = u.space_id AND t.key = u.key{joined}
     LEFT JOIN sync_thoughts h ON h.space_id = t.space_id AND h.key = {thought}"""
@@ -309,7 +309,7 @@ def named(space_id: UUID, type_: str, id_: str) -> dict[str, Any]:
 
 
 def names(records: Iterable[tuple[UUID, str, str]]) -> dict[tuple[UUID, str, str], dict[str, Any]]:
-    """What records are called and which thoughts they belong to, by space, type and id."""
+    """What records are called, their versions and the thoughts that they belong to, by space, type and id."""
     found = {}
     by_type: dict[str, list[tuple[UUID, bytes]]] = defaultdict(list)
     for space_id, type_, id_ in records:
@@ -318,13 +318,14 @@ def names(records: Iterable[tuple[UUID, str, str]]) -> dict[tuple[UUID, str, str
         title, thought_key, joined = NAMED.get(type_, ("NULL", "NULL::bytea", ""))
         spaces, keys = zip(*places, strict=True)
         query = _NAMES.format(type=type_, title=title, thought=thought_key, joined=joined)
-        for space_id, id_, title, thought_id, thought_title in cursor().execute(
+        for space_id, id_, title, thought_id, thought_title, version in cursor().execute(
             query, (list(spaces), list(keys))
         ):
             found[space_id, type_, id_] = {
                 "title": title or id_,
                 "thought_id": thought_id,
                 "thought": thought_title or thought_id,
+                "version": version,
             }
     return found
 

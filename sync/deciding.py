@@ -54,10 +54,13 @@ def decide_all(
     return decided, errors
 
 
-def decide_anew(caller: Caller, space_id: UUID, conflict: dict[str, Any], decision: dict[str, Any]) -> None:
+def decide_anew(
+    caller: Caller, space_id: UUID, conflict: dict[str, Any], decision: dict[str, Any], base: int
+) -> None:
     """Give the record of a decided conflict the words of another side, or those that were typed.
 
-    What somebody wrote after the decision collides by the rules of every push.
+    `base` is the version of the record that the person saw: what somebody wrote after it collides by
+    the rules of every push.
     """
     type_, id_ = conflict["record_type"], conflict["record_id"]
     query = _STANDING.format(table=TABLES[type_].name)
@@ -66,7 +69,7 @@ def decide_anew(caller: Caller, space_id: UUID, conflict: dict[str, Any], decisi
         raise NotFound
     version, deleted = standing
     change: dict[str, Any] = {"change_id": str(uuid7()), "type": type_, "id": id_}
-    change["base"] = version if deleted else min(version, conflict["version"])
+    change["base"] = version if deleted else min(version, base)
     if conflict["kind"] != "edit":
         goes = (conflict["kind"], decision.get("take")) in (("delete", "client"), ("revive", "server"))
         head = (cursor().execute(_HEAD, (space_id,)).fetchone() or (0,))[0]

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from sync import browsing, conflicts, deciding
 from sync.core.text import marked
-from sync.pages.framing import page_in, pages
+from sync.pages.framing import number_in, page_in, pages
 from sync.problems import ChangeRejected, ConflictResolved
 from sync.templatetags.records import as_text
 from workspaces.access import Caller, OpenSpace, open_space, visible_spaces
@@ -47,14 +47,15 @@ def resolve(request: HttpRequest, caller: Caller, conflict: str) -> HttpResponse
     found["version"] = version
     try:
         if request.POST.get("take") == "undo":
-            deciding.decide_anew(caller, opened.id, found, deciding.before(found))
+            deciding.decide_anew(caller, opened.id, found, deciding.before(found), version)
             messages.success(request, _("It reads as before your decision. Both sides are still here."))
             return redirect(f"{reverse('conflicts_page')}?state=resolved&id={found['id']}")
         decision = _decision(request)
         if found["state"] == "open":
             deciding.decide(caller, opened.id, found, decision)
         elif "anew" in request.POST:
-            deciding.decide_anew(caller, opened.id, found, decision)
+            base = number_in(request, "anew")
+            deciding.decide_anew(caller, opened.id, found, decision, base)
         else:
             raise ConflictResolved(_("The first decision counts. Below you can decide anew."))
     except (ChangeRejected, ConflictResolved) as problem:

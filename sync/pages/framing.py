@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from sync import conflicts
 from sync.spaces import described
 from workspaces.access import OpenSpace
+from workspaces.problems import NotFound
 
 
 def frame(space: OpenSpace) -> dict[str, Any]:
@@ -25,6 +26,14 @@ def frame(space: OpenSpace) -> dict[str, Any]:
 def sound(text: str) -> str:
     """Text of an address without what no record can hold."""
     return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def number_in(request: HttpRequest, name: str) -> int:
+    """A version in a form; 0 where there is none. Raises `NotFound` for a form that is none of ours."""
+    text = request.POST.get(name, "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise NotFound
+    return int(text)
 
 
 def page_in(request: HttpRequest) -> int:

@@ -14,7 +14,7 @@ from sync import browsing, history, timeline
 from sync.core.schema import RECORD_TYPES
 from sync.models import Origin
 from sync.pages import editing
-from sync.pages.framing import frame, page_in, pages, sound
+from sync.pages.framing import frame, number_in, page_in, pages, sound
 from sync.restoring import restore_deleted
 from sync.templatetags.records import address
 from workspaces.access import Caller, open_space
@@ -33,7 +33,7 @@ def history_page(request: HttpRequest, caller: Caller, space: str) -> HttpRespon
         raise NotFound
     if request.method == "POST":
         opened = open_space(caller, space, Act.WRITE)
-        version, moves_ago = (_number(request, name) for name in ("version", "moves_ago"))
+        version, moves_ago = (number_in(request, name) for name in ("version", "moves_ago"))
         with telling(request):
             base, to_set, unset = history.restoring_patch(opened.id, type_, id_, version, moves_ago)
             if to_set.keys() <= {"updated_at"} and not unset:
@@ -103,10 +103,3 @@ def _readable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry["changes"].pop("updated_at", None)
         entry["changes"].pop("extra.originals", None)
     return entries
-
-
-def _number(request: HttpRequest, name: str) -> int:
-    text = request.POST.get(name, "0")
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise NotFound
-    return int(text)

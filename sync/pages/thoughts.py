@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from sync import browsing
 from sync.core.records import key_of
 from sync.pages import editing
-from sync.pages.framing import frame, page_in, pages, sound
+from sync.pages.framing import frame, number_in, page_in, pages, sound
 from sync.push.merging import Result
 from sync.push.storing import Stored
 from sync.templatetags.records import address
@@ -86,7 +86,7 @@ def _asked(request: HttpRequest) -> dict[str, str]:
 
 def _act(request: HttpRequest, caller: Caller, opened: OpenSpace, id_: str) -> HttpResponse:
     do, type_, record = (request.POST.get(name, "") for name in ("do", "type", "record"))
-    base, seen = _version_in(request, "base"), _version_in(request, "seen")
+    base, seen = number_in(request, "base"), number_in(request, "seen")
     done = _("Saved.")
     match do:
         case "" | "save":
@@ -99,7 +99,7 @@ def _act(request: HttpRequest, caller: Caller, opened: OpenSpace, id_: str) -> H
             changes = editing.tagging(opened.id, type_, record, base, name)
         case "untag" if type_ in _TAGGED:
             tag = request.POST.get("tag", "")
-            changes = editing.untagging(type_, record, base, tag, _version_in(request, "link"))
+            changes = editing.untagging(type_, record, base, tag, number_in(request, "link"))
         case "unlink":
             changes = [editing.change_of("segment_neighbors", record, base, delete=True)]
         case _:
@@ -132,10 +132,3 @@ def _back(request: HttpRequest, opened: OpenSpace, id_: str, type_: str = "", re
     page = page_in(request)
     place = f"#{browsing.anchor(key_of(type_, record))}" if type_ == "segments" and record else ""
     return address("thought_page", opened.id, id=id_, page=page if page > 1 else "") + place
-
-
-def _version_in(request: HttpRequest, name: str) -> int:
-    text = request.POST.get(name, "0")
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise NotFound
-    return int(text)
