@@ -136,7 +136,7 @@ def test_tags_come_and_go(people: People, eva: Device, ben: Browser) -> None:
     ]
     assert [tag["id"] for tag in browsing.segment(people.space.pk, "s1")["tags"]] == ["tag_memory"]
     link = whole.tags[0]["version"]
-    ben.thought(do="untag", type="thoughts", record="t1", base="1", tag="tag_memory", link=link, seen=9)
+    ben.thought(do="untag", type="thoughts", record="t1", base="1", tag="tag_memory", link=link, seen=3)
     assert [tag["id"] for tag in browsing.thought(people.space.pk, "t1").tags] == ["tag_sleep_spindles"]
 
 
