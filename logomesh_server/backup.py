@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +48,7 @@ def backup(target: Path) -> dict[str, Any]:
     except OSError as error:
         raise BackupFailed(f"{target} cannot be made: {error.strerror}.") from None
     try:
-        with moving.side(database) as source, source.connection.transaction():
+        with _side(database) as source, source.connection.transaction():
             # The list is of the very moment that the dump is of.
             source("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             [(snapshot,)] = source("SELECT pg_export_snapshot()")
@@ -79,7 +80,7 @@ def restore(source: Path) -> dict[str, Any]:
         if _sha256(source / name) != expected:
             raise BackupFailed(f"{source / name} is not what was written: take another backup.")
     database: Profile = settings.DATABASE
-    with moving.side(database) as target:
+    with _side(database) as target:
         if moving.table_names(target):
             raise BackupFailed(f"{database.address} is not empty: restore into an empty schema or database.")
         if target.schema != listed["schema"]:
@@ -93,6 +94,15 @@ def restore(source: Path) -> dict[str, Any]:
         raise BackupFailed("The restored spaces are not those of the backup's list.")
     _unpack(source / FILES, settings.UPLOADS_DIR)
     return listed
+
+
+@contextlib.contextmanager
+def _side(database: Profile) -> Iterator[moving.Side]:
+    try:
+        with moving.side(database) as side:
+            yield side
+    except moving.CannotMove as error:
+        raise BackupFailed(str(error)) from None
 
 
 def last_backup(data: Path) -> timedelta | None:
@@ -137,9 +147,10 @@ def _load(database: Profile, file: Path) -> None:
 
 
 def _run(database: Profile, program: str, *arguments: str) -> str:
-    environment = {**database.program_environment(), "PGOPTIONS": "-c statement_timeout=0"}
     path = _program(program, database)
-    done = subprocess.run([path, *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [path, *arguments], env=database.program_environment(), capture_output=True, text=True
+    )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise BackupFailed(f"{program} failed: {said}")

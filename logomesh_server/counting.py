@@ -15,6 +15,8 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from sync import replica
+
 from .figures import of_the_database as figures_of_the_database
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ _HELP: Final = {
     "logomesh_pool_errors_total": ("counter", "Connections that could not be had."),
     "logomesh_pool_connections": ("gauge", "Connections that the pools hold."),
     "logomesh_pool_idle": ("gauge", "Of these, such as nobody uses."),
+    "logomesh_replica_reads_total": ("counter", "Large reads, by who answered: replica or primary."),
     "logomesh_streams": ("gauge", "Open streams of live events."),
     "logomesh_jobs": ("gauge", "Imports, by state."),
     "logomesh_conflicts": ("gauge", "Conflicts, by state."),
@@ -67,6 +70,8 @@ def gauge(name: str, value: float) -> None:
 def flush() -> None:
     """Add what was counted since the last flush to the sums in Redis; kept for later if Redis is away."""
     _pool()
+    for who, number in replica.taken_counts().items():
+        count("logomesh_replica_reads_total", number, by=who)
     with _lock:
         taken = dict(_pending)
         _pending.clear()

@@ -10,13 +10,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
+import psycopg
 import redis
 from django.conf import settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.checks import messages as levels
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
 from migration.models import WORKING, Import
@@ -26,11 +28,13 @@ from .backup import last_backup
 from .celery import app
 from .database.checking import examine
 from .database.needs import of_this_server
+from .database.profile import Profile
 from .database.verdicts import Status, Verdict
 from .folder import LEAST_FREE_BYTES
 
 ROOMY_BYTES: Final = 5 * 1024**3
 BACKUP_DAYS: Final = 7
+BEHIND_BYTES: Final = 64 * 1024**2
 _FOLLOWS_FROM_HTTP: Final = {f"security.W{number:03}" for number in (4, 8, 12, 16)}  # said by W007 once
 STUCK: Final = timedelta(minutes=5)  # a job that nobody has taken for so long waits for a worker
 
@@ -43,6 +47,8 @@ def look() -> Iterator[Verdict]:
     yield from database
     if any(verdict.failed for verdict in database):
         return
+    if settings.REPLICA is not None:
+        yield from _timed(partial(_replica, settings.REPLICA))
     yield from _timed(_redis)
     yield from _timed(_worker)
     yield from _timed(_jobs)
@@ -90,6 +96,35 @@ def _data_folder() -> list[Verdict]:
     if free < ROOMY_BYTES:
         return [Verdict("data-folder", Status.NOTE, f"{said}.", "Make room before somebody imports a file.")]
     return [Verdict("data-folder", Status.OK, said)]
+
+
+def _replica(replica: Profile) -> list[Verdict]:
+    meanwhile = "Meanwhile the primary answers: nothing is wrong but its load."
+    where = f"The replica {replica.address}"
+    try:
+        with psycopg.connect(**replica.libpq(connect_timeout=3)) as found:
+            row = found.execute("SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()").fetchone()
+    except psycopg.Error as error:
+        said = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        return [Verdict("replica", Status.NOTE, f"{where} cannot be asked: {said}", meanwhile)]
+    assert row is not None
+    if not row[0]:
+        return [
+            Verdict(
+                "replica",
+                Status.NOTE,
+                f"{where} is no standby: it follows nobody.",
+                "Give the address of a streaming replica of the database (DATABASE_REPLICA_URL). "
+                + meanwhile,
+            )
+        ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)", [row[1]])
+        behind = int(cursor.fetchone()[0])
+    if behind > BEHIND_BYTES:
+        finding = f"{where} is {behind / 1e6:.0f} MB of changes behind."
+        return [Verdict("replica", Status.NOTE, finding, "Its administrator can see why. " + meanwhile)]
+    return [Verdict("replica", Status.OK, f"{where} is {max(behind, 0) / 1e6:.1f} MB of changes behind")]
 
 
 def _redis() -> list[Verdict]:

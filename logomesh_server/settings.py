@@ -1,5 +1,6 @@
 """Django's settings, made from the environment (see env.py). Nothing here is secret or of one place."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,10 @@ DATABASE_HABITS = profile.Habits(
     idle_in_transaction_seconds=env.number("LOGOMESH_DB_IDLE_SECONDS", 60),
 )
 DATABASES: dict[str, dict[str, Any]] = {"default": profile.django(DATABASE, DATABASE_HABITS)}
+if (REPLICA := profile.replica(DATABASE)) is not None:
+    DATABASES["replica"] = profile.django(REPLICA, replace(DATABASE_HABITS, connections=WEB_THREADS)) | {
+        "TEST": {"MIRROR": "default"}
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis wakes and remembers; it never holds the truth.

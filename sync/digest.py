@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from sync import replica
+from sync.pull.reading import read_head
 from sync.pull.scope import ALL, Scope, parameters
 from sync.pull.scoped import condition
 from sync.sql import cursor
@@ -35,7 +37,7 @@ class Digest:
 
 
 def digest(space_id: UUID, scope: Scope = ALL) -> Digest:
-    rows = _asked(_sectors, space_id, scope)
+    rows = _asked_where_best(space_id, scope)
     head, epoch = rows[0][:2]
     sectors = [0] * 256
     for _, _, sector, hash_, _ in rows:
@@ -49,6 +51,15 @@ def sector(space_id: UUID, number: int, scope: Scope = ALL) -> tuple[int, list[t
     rows = _asked(_one_sector, space_id, scope, number)
     listed = [(type_, id_, version, as_hex(hash_)) for _, type_, id_, version, hash_ in rows if type_]
     return rows[0][0], listed
+
+
+def _asked_where_best(space_id: UUID, scope: Scope) -> list[Any]:
+    """It reads every hash of the space: a replica that has caught up can do that."""
+    if replica.is_configured():
+        head = read_head(space_id)
+        if replica.has(space_id, head.epoch, head.head):
+            return replica.ask(lambda: _asked(_sectors, space_id, scope))
+    return _asked(_sectors, space_id, scope)
 
 
 def _asked(query: Callable[[Scope], str], space_id: UUID, scope: Scope, number: int = 0) -> list[Any]:

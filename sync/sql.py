@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import connections
+
+from sync import replica
 
 
 def cursor() -> psycopg.Cursor[Any]:
@@ -14,5 +16,6 @@ def cursor() -> psycopg.Cursor[Any]:
     Django's own cursors send values as text, which is up to five times slower for the
     arrays of a push (`docs/decisions/talking-to-postgresql.md`).
     """
+    connection = connections[replica.source()]
     connection.ensure_connection()
     return psycopg.Cursor(connection.connection)

@@ -472,7 +472,7 @@ def _pooler(test: _Examination) -> Verdict:
                 "Remove LOGOMESH_DB_POOLER.",
             )
         return Verdict("pooler", Status.OK, "None in between")
-    if not _changes_sessions(test):
+    if not reaching.changes_sessions(test.connection, test.profile):
         return Verdict("pooler", Status.OK, "One in between, that gives each connection a session of its own")
     prepared = _keeps_prepared(test)
     if test.needs.habits.prepared and not prepared:
@@ -521,14 +521,6 @@ def _second(test: _Examination) -> Iterator[psycopg.Connection[Any]]:
         yield other
     finally:
         other.close()
-
-
-def _changes_sessions(test: _Examination) -> bool:
-    """Whether, between our transactions, somebody else gets our session."""
-    mine = test.value("SELECT pg_backend_pid()")
-    with _second(test) as other, other.transaction():
-        theirs = other.execute("SELECT pg_backend_pid()").fetchone()
-        return bool(theirs and theirs[0] == mine) or test.value("SELECT pg_backend_pid()") != mine
 
 
 def _keeps_prepared(test: _Examination) -> bool:

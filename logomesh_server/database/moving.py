@@ -28,16 +28,22 @@ from sync.tables import TABLES
 
 from . import closing
 from .profile import Profile, quoted
+from .reaching import changes_sessions
 
 MIGRATIONS: Final = "django_migrations"  # the target's own, compared and not copied
 LOCK_SECONDS: Final = 20
 _BLOCK: Final = 256 * 1024
 _SAY_SECONDS: Final = 1.0
-# Both sides must spell every value alike, for the hashes of the rows.
-_SPELLING: Final = (
-    "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1"
-    " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
-)
+# Both sides must spell every value alike, for the hashes of the rows; and a move takes as long as it takes.
+_SESSION: Final = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
 
 
 class CannotMove(Exception):
@@ -125,10 +131,20 @@ def _finished(mark: closing.Closed, new: Side, began: float) -> Moved:
 
 @contextmanager
 def side(profile: Profile) -> Iterator[Side]:
-    """A connection of its own, without limits of time, that spells values as every other side does."""
-    path = f" -c search_path={quoted(profile.schema[0])}" if profile.schema else ""
-    parameters = profile.libpq(application_name="logomesh-move", options=_SPELLING + path)
+    """A connection of its own, without limits of time, that spells values as every other side does.
+
+    Raises CannotMove where a pooler leaves it no session.
+    """
+    path = {"search_path": quoted(profile.schema[0])} if profile.schema else {}
+    parameters = profile.libpq(application_name="logomesh-move")
     with psycopg.connect(**parameters, autocommit=True, prepare_threshold=None) as connection:
+        if changes_sessions(connection, profile):
+            raise CannotMove(
+                "A PgBouncer in between gives each transaction another session. For this command, give the"
+                " address of PostgreSQL itself (DATABASE_URL), or of a PgBouncer by session."
+            )
+        for name, value in (_SESSION | path).items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         row = connection.execute("SELECT current_schema()").fetchone()
         schema = profile.schema[0] if profile.schema else str(row[0] if row else "public")
         yield Side(connection, schema, profile.address)

@@ -176,6 +176,15 @@ def same_door(one: Profile, other: Profile) -> bool:
     return replace(one, schema=(), password="") == replace(other, schema=(), password="")
 
 
+def replica(primary: Profile) -> Profile | None:
+    """The replica that DATABASE_REPLICA_URL names, for large reads. Raises ImproperlyConfigured."""
+    if not (url := env.text("DATABASE_REPLICA_URL")):
+        return None
+    password = env.text("DATABASE_REPLICA_PASSWORD") or primary.password
+    named = from_url(url, password=password, schema=primary.schema).secured()
+    return replace(named, user=named.user or primary.user)
+
+
 # --- kept in the data folder ----------------------------------------------------------------------------
 
 
@@ -310,8 +319,6 @@ def django(profile: Profile, habits: Habits) -> dict[str, Any]:
         # pauses grow to minutes, and a database that is back would wait for us.
         sizes = {"min_size": 0, "max_size": habits.connections}
         options["pool"] = {**sizes, "timeout": 5, "reconnect_timeout": 2}
-    if not habits.pooled_by_transaction:
-        options["options"] = " ".join([*_session(profile, habits), options.get("options", "")]).strip()
     return {
         "ENGINE": "logomesh_server.database.backend",
         "NAME": profile.database,
@@ -323,6 +330,8 @@ def django(profile: Profile, habits: Habits) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": False,  # the backend has a check of its own that costs nothing
         "DISABLE_SERVER_SIDE_CURSORS": habits.pooled_by_transaction,
         "OPTIONS": options,
+        # Said after connecting, since a PgBouncer knows no options of a connection.
+        "SESSION": {} if habits.pooled_by_transaction else session_settings(profile, habits),
     }
 
 
@@ -350,12 +359,5 @@ def role_settings(profile: Profile, habits: Habits) -> list[str]:
     where = f"ALTER ROLE {quoted(profile.user)} IN DATABASE {quoted(profile.database)}"
     return [
         f"{where} SET {name} = {value if name == 'search_path' else repr(value)};"
-        for name, value in session_settings(profile, habits).items()
-    ]
-
-
-def _session(profile: Profile, habits: Habits) -> list[str]:
-    return [
-        f"-c {name}={value.replace(chr(92), chr(92) * 2).replace(' ', chr(92) + ' ')}"
         for name, value in session_settings(profile, habits).items()
     ]

@@ -338,6 +338,25 @@ def sign_in(profile: Profile) -> psycopg.Connection[Any]:
         raise Stop(refusal(profile, str(error))) from None
 
 
+def changes_sessions(connection: psycopg.Connection[Any], profile: Profile) -> bool:
+    """Whether a pooler in between gives our session to somebody else between our transactions."""
+
+    def session(of: psycopg.Connection[Any]) -> int:
+        row = of.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    mine = session(connection)
+    if connection.pgconn.backend_pid == mine:
+        return False
+    other = sign_in(profile)
+    try:
+        with other.transaction():
+            return session(other) == mine or session(connection) != mine
+    finally:
+        other.close()
+
+
 _GRANT_CONNECT: Final = "GRANT CONNECT ON DATABASE {database} TO {user};"
 _ONLY_WITH_TLS: Final = r"pg_hba\.conf.*(no encryption|SSL off|unverschlüsselt|SSL aus)"
 # What the server says comes in its own language; German is what we have met besides English.

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
+from sync import replica
 from sync.core.changes import CONFLICTS
 from sync.core.limits import MAX_PAGE_BYTES
 from sync.pull import scoped
@@ -25,6 +26,7 @@ from sync.tables import CONFLICT_FEED_JSON, TABLES
 # generic plan sorts the whole space.
 _STEPS: Final = (128, 1_000, 5_000)
 _STEP_BYTES: Final = 4 * 1024 * 1024
+_MANY: Final = 100  # change sets
 
 _HEAD = """
     SELECT h.head, h.epoch, h.purged_before,
@@ -89,8 +91,25 @@ def scope_of(cursor: Cursor) -> Scope:
 def steps(cursor: Cursor, head: int, limit: int | None, *, embeddings: bool = False) -> Iterator[Step]:
     """Read on from a cursor, a piece at a time, until `limit` records or the end of the feed.
 
-    `head` was read before: all up to it is complete once the feed is exhausted.
+    `head` was read before: all up to it is complete once the feed is exhausted. What is large comes from the
+    replica, if there is one that has caught up.
     """
+    if _is_large(cursor, head) and replica.has(cursor.space_id, cursor.epoch, head):
+        for step in replica.each(_steps(cursor, head, limit, embeddings)):
+            yield step
+            cursor = step.cursor
+            limit = None if limit is None else limit - len(step.changes)
+            if not step.more or limit == 0:
+                return
+    yield from _steps(cursor, head, limit, embeddings)
+
+
+def _is_large(cursor: Cursor, head: int) -> bool:
+    """A first pull, a pull that is under way, or one after many change sets: worth asking twice."""
+    return cursor.key != END or head - cursor.version > _MANY
+
+
+def _steps(cursor: Cursor, head: int, limit: int | None, embeddings: bool) -> Iterator[Step]:
     wish = Wish.unpacked(cursor.filters)
     if (cursor.version, cursor.key) == (head, END) and wish == wish.whole():
         yield Step([], cursor, head, more=False)  # nothing new, as most pulls find

@@ -59,7 +59,9 @@ class Server:
 
     programs: Path
     settings: dict[str, str] = field(default_factory=dict)
-    hba: str = "local all all trust\nhost all all all scram-sha-256\n"
+    hba: str = "local all,replication all trust\nhost all all all scram-sha-256\n"
+    standby_of: Server | None = None
+    """Whose data it follows by streaming replication, instead of having its own."""
     port: int = field(default_factory=free_port)
     folder: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = None
@@ -68,6 +70,12 @@ class Server:
         self.folder, self._user = make_folder()
         if self._user is not None:
             embedded._let_pass(self._user, self.programs / "postgres")
+        if self.standby_of is not None:
+            source = ["-h", self.standby_of.folder, "-p", self.standby_of.port, "-U", ADMIN]
+            self.run(
+                "pg_basebackup", *source, "-D", self.data, "-R", "-X", "stream", "-c", "fast", "--no-sync"
+            )
+            return
         (self.folder / "password").write_text(PASSWORD)
         (self.folder / "password").chmod(0o644)
         self.run(
@@ -151,8 +159,13 @@ def server(programs: Path | None = None, **values: Any) -> Iterator[Server]:
 
 
 @contextmanager
-def pgbouncer(behind: Server, mode: str = "transaction", **more: str) -> Iterator[int]:
-    """A PgBouncer in front of a server; yields its port. It lets in whom the server lets in."""
+def pgbouncer(
+    behind: Server, mode: str = "transaction", tls: tuple[Path, Path] | None = None, **more: str
+) -> Iterator[int]:
+    """A PgBouncer in front of a server; yields its port. It lets in whom the server lets in.
+
+    With a certificate and its key, only those who speak TLS.
+    """
     folder, user = make_folder()
     port = free_port()
     # PgBouncer must know the passwords to sign in with SCRAM on both sides.
@@ -169,6 +182,14 @@ def pgbouncer(behind: Server, mode: str = "transaction", **more: str) -> Iterato
         "server_round_robin": "0",
         **more,
     }
+    if tls is not None:
+        for path in tls:
+            shutil.copy(path, folder)
+        options |= {
+            "client_tls_sslmode": "require",
+            "client_tls_cert_file": str(folder / tls[0].name),
+            "client_tls_key_file": str(folder / tls[1].name),
+        }
     ini = f"[databases]\n* = host=127.0.0.1 port={behind.port}\n[pgbouncer]\n"
     (folder / "pgbouncer.ini").write_text(
         ini + "".join(f"{key} = {value}\n" for key, value in options.items())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import select
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
 from django.db.backends.postgresql import base
+from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 PROBE_SECONDS: Final = 0.5
@@ -57,17 +59,28 @@ class Outage:
                 return
 
 
-OUTAGE: Final = Outage()
+_OUTAGES: Final[defaultdict[str, Outage]] = defaultdict(Outage)
+"""By alias: a replica may be away without the primary."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        with OUTAGE.attempt(conn_params):
+        with _OUTAGES[self.alias].attempt(conn_params):
             connection = super().get_new_connection(conn_params)
             while self.pool and not _answers(connection):
                 self.pool.putconn(connection)  # which throws a closed one away
                 connection = super().get_new_connection(conn_params)
             return connection
+
+    def _configure_connection(self, connection: Any) -> bool:
+        """Give a new session its settings. Whether there is something to commit."""
+        commit: bool = super()._configure_connection(connection)  # type: ignore[misc]  # not in the stubs
+        if not (said := self.settings_dict.get("SESSION")):
+            return commit
+        sets = (sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in said.items())
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("SELECT ") + sql.SQL(", ").join(sets))
+        return True
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:
