@@ -63,8 +63,6 @@ def read_choices(body: Mapping[str, Any]) -> Choices:
         if name in body and _one_of(body, name, (ORPHANS + MISSING_TAGS + IDS), "") != only:
             raise InvalidValue(f"{name} can only be {only} yet.", pointer=f"/{name}")
     existing = body.get("existing")
-    if existing in ("take", "merge"):
-        raise InvalidValue("existing can only be keep yet.", pointer="/existing")
     return Choices(
         strategy,
         filters,

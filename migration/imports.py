@@ -17,10 +17,12 @@ from django.utils import timezone
 
 from migration import files, uploads
 from migration.choosing import Choices, require_known_names
+from migration.families import previous
 from migration.jobs import wake_after_commit
 from migration.models import Deviation, Import, SetAsideRow, State
 from migration.problems import NotNow
 from migration.sandbox.frames import UNKNOWN_TABLE
+from sync.models import SpaceHead
 from workspaces.access import Caller, open_space
 from workspaces.ids import uuid7
 from workspaces.problems import InvalidValue, NotFound, Problem
@@ -116,7 +118,9 @@ def start(caller: Caller, id_: str | UUID, choices: Choices) -> Import:
         open_space(caller, found.space_id, Act.WRITE)
         require_known_names(choices.filters, found.assessment or {})
         found.strategy, found.dry_run = choices.strategy, choices.dry_run
-        found.filters, found.options = dict(choices.filters), choices.options()
+        existing = choices.existing or ("merge" if previous(found) else "keep")
+        found.filters, found.options = dict(choices.filters), choices.options() | {"existing": existing}
+        found.began_at = SpaceHead.objects.get(space_id=found.space_id).head
         found.report = None
         found.started_at = timezone.now()
         return _go_on(found, State.COPYING)

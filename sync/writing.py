@@ -40,6 +40,15 @@ _ADVANCE = "UPDATE sync_spacehead SET head = %b, counts = %b::text::jsonb WHERE 
 _RECORD_CHANGE_SET = """
     INSERT INTO sync_changeset (space_id, version, at, person_id, device_id, origin)
     VALUES (%b, %b, %b, %b, %b, %b)"""
+_BRING_BACK = """
+    UPDATE {table} t SET version = %b, deleted = false, cascaded = false,
+           field_versions = t.field_versions || jsonb_build_object('deleted', %b::int8)
+    FROM unnest(%b::bytea[], %b::int8[]) AS u(key, version)
+    WHERE t.space_id = %b AND t.key = u.key AND t.version = u.version AND t.deleted
+    RETURNING t.key"""
+_RECORD_RETURN = """
+    INSERT INTO sync_history (space_id, key, version, old, lost, act)
+    SELECT %b, key, %b, '{}', '{}', 'revive' FROM unnest(%b::bytea[]) AS u(key)"""
 _EXISTING = "SELECT key FROM {table} WHERE space_id = %b AND key = ANY(%b)"
 
 
@@ -96,6 +105,16 @@ class ChangeSet:
             copy.write(packing.rows(type_, packed, self.space_id, self.version))
             copy.write(packing.TRAILER)
         self.count(type_, len(packed))
+
+    def bring_back(self, type_: str, tombstones: Sequence[tuple[bytes, int]]) -> int:
+        """Let deleted records live again as they were, if they are still of these versions; says how many."""
+        query = _BRING_BACK.format(table=TABLES[type_].name)
+        keys, versions = [list(each) for each in zip(*tombstones, strict=True)]
+        values = (self.version, self.version, keys, versions, self.space_id)
+        back = [key for (key,) in self.cursor.execute(query, values).fetchall()]
+        self.cursor.execute(_RECORD_RETURN, (self.space_id, self.version, back))
+        self.count(type_, len(back))
+        return len(back)
 
     def count(self, type_: str, live: int) -> None:
         """Note that the space has so many more (or fewer) live records of a type."""

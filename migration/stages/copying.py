@@ -23,28 +23,30 @@ from migration.models import Import, State
 from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request
 from migration.sandbox.supervision import reading
 from migration.stages.asking import request_of
-from migration.stages.counting import Counts
+from migration.stages.counting import Brought, Counts
 from migration.stages.reporting import rehearsal
+from migration.stages.settling import Edit, Settled, Settler
+from sync.core.schema import RECORD_TYPES
 from sync.models import Origin
 from sync.packing import key_in
 from sync.problems import SpaceBusy
+from sync.push.merging import Outcome, Result, merge_changes
+from sync.push.storing import store
+from sync.push.validating import Rejected, Validated
 from sync.sql import cursor
-from sync.tables import TABLES
-from sync.writing import Author, ChangeSet, change_set
+from sync.writing import Author, ChangeSet, change_set, signed_hash
 from workspaces.access import open_space
 from workspaces.roles import Act
 
 log = logging.getLogger(__name__)
 
-KEPT: Final = "differs-from-existing"
-DELETED: Final = "deleted-in-space"
 _PATIENCE: Final = 60  # seconds that a chunk waits for a busy space
-_PRESENT: Final = """
-    SELECT key, hash, deleted FROM {table} WHERE space_id = %b AND key = ANY(%b)"""
 _ASIDE: Final = """COPY migration_setasiderow
     (imported_by_id, "table", "position", reason, missing, columns) FROM STDIN (FORMAT binary)"""
 _DEVIATION: Final = """COPY migration_deviation
     (imported_by_id, "table", "position", record_id, "column", kind) FROM STDIN (FORMAT binary)"""
+_DIVERGENCE: Final = """COPY migration_divergence
+    (imported_by_id, "table", "position", key, version, hash, record) FROM STDIN (FORMAT binary)"""
 _REMEMBER: Final = """
     INSERT INTO migration_importchunk (imported_by_id, version, rows) VALUES (%b, %b, %b)"""
 
@@ -53,14 +55,39 @@ class _RolledBack(Exception):
     """A dry run has seen what a chunk would do."""
 
 
+class _LookAgain(Exception):
+    """Somebody else has written what the chunk's plan did not reckon with."""
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What one chunk brings, seen against what the space has."""
 
-    new: list[bytes]
-    same: int
-    embeddings: list[bytes]
+    rows: Settled
+    embeddings: Settled
     aside: list[Aside]
+
+    @property
+    def writes(self) -> bool:
+        return self.rows.writes or self.embeddings.writes
+
+    @property
+    def edits(self) -> list[Edit]:
+        return [*self.rows.edits, *self.embeddings.edits]
+
+    @property
+    def written(self) -> int:
+        both = (self.rows, self.embeddings)
+        return sum(len(each.new) + len(each.returning) + len(each.edits) for each in both)
+
+    def brought(self, outcome: Outcome | None) -> Brought:
+        """How many rows became what. Embeddings stand beside the rows and are not counted."""
+        rows = self.rows
+        results = outcome.results[: len(rows.edits)] if outcome else []
+        conflicts = sum(isinstance(each, Result) and each.conflict is not None for each in results)
+        return Brought(
+            len(rows.new) + len(rows.returning), rows.same, len(rows.edits), len(rows.newer), conflicts
+        )
 
 
 def copy(job: Job) -> None:
@@ -88,14 +115,20 @@ class _Copier:
         self.author = Author(imported.person_id, imported.device_id)
         self.counts = {name: Counts(**counts) for name, counts in checkpoint.get("tables", {}).items()}
         self.of = sum(table["rows"] for table in (imported.assessment or {}).get("tables", {}).values())
+        self.settler = Settler(imported)
         self.occupied: set[str] = set()
         """Tables of which the space had a record that the file has too."""
+        self.head = 0 if not imported.began_at else None
+        """The head of the space while nobody else has written in it."""
+        self.refused: dict[bytes, str] = {}
+        """Key -> why a row of the chunk under way cannot be merged."""
         self.began = time.monotonic()
         self.began_with = sum(counts.rows_in for counts in self.counts.values())
 
     def take(self, chunk: Chunk) -> None:
         """One chunk, exactly once. Raises `Stopped` if the job is not ours any more."""
         until = time.monotonic() + _PATIENCE
+        self.refused = {}
         while True:
             plan = self._plan(chunk)
             try:
@@ -104,38 +137,37 @@ class _Copier:
                 if chunk.table in self.occupied:
                     log.info("somebody else wrote the same records just now; looking again")
                 self.occupied.add(chunk.table)
+            except _LookAgain:
+                pass
             except SpaceBusy:
                 if time.monotonic() > until:
                     raise
 
     def _plan(self, chunk: Chunk) -> _Plan:
-        if chunk.table not in self.occupied:
-            return _Plan(chunk.records, 0, chunk.embeddings, chunk.aside)
-        new, same, kept = self._compare(chunk)
-        embeddings = _unknown(self.imported, "embeddings", chunk.embeddings)
-        return _Plan(new, same, embeddings, [*chunk.aside, *self._set_aside(chunk.table, kept)])
-
-    def _compare(self, chunk: Chunk) -> tuple[list[bytes], int, dict[int, str]]:
-        """(records that the space does not have, how many it has just so, position -> why set aside)."""
-        keys = [key_in(packed) for packed in chunk.records]
-        query = _PRESENT.format(table=TABLES[chunk.table].name)
-        rows = cursor().execute(query, (self.imported.space_id, keys)).fetchall()
-        present = {key: (hash_, deleted) for key, hash_, deleted in rows}
-        new, same, kept = [], 0, {}
-        seen: set[bytes] = set()
-        for key, packed, position in zip(keys, chunk.records, chunk.positions, strict=True):
-            if key in seen:
-                kept[position] = "duplicate-id"
-            elif key not in present:
-                new.append(packed)
-            elif present[key][1]:
-                kept[position] = DELETED
-            elif present[key][0] == _hash_in(packed):
-                same += 1
-            else:
-                kept[position] = KEPT
-            seen.add(key)
-        return new, same, kept
+        name, records, vectors = chunk.table, chunk.records, chunk.embeddings
+        places = [_place_of(packed) for packed in vectors]
+        if self.head is None and name in RECORD_TYPES and self.settler.dead_parents(name, records):
+            self.occupied.add(name)  # what hangs on a deleted record is probably deleted with it
+        if name in self.occupied:
+            rows = self.settler.settle(name, records, chunk.positions)
+            embeddings = self.settler.settle("embeddings", vectors, places)
+        else:
+            rows, embeddings = Settled(records), Settled(vectors)
+        if self.head is None and name in RECORD_TYPES:
+            by_key = dict(zip(map(key_in, records), chunk.positions, strict=True))
+            self.settler.settle_hanging(name, rows, by_key)
+            by_key = dict(zip(map(key_in, vectors), places, strict=True))
+            self.settler.settle_hanging("embeddings", embeddings, by_key, rows.coming)
+        for settled in (rows, embeddings):
+            refused = [edit for edit in settled.edits if edit.change.key in self.refused]
+            settled.edits = [edit for edit in settled.edits if edit not in refused]
+            settled.aside |= {edit.position: self.refused[edit.change.key] for edit in refused}
+        embeddings.beside = [
+            (key_in(packed), place)
+            for packed, place in zip(vectors, places, strict=True)
+            if place in embeddings.aside
+        ]
+        return _Plan(rows, embeddings, [*chunk.aside, *self._set_aside(name, rows.aside)])
 
     def _set_aside(self, table: str, kept: dict[int, str]) -> Iterator[Aside]:
         if not kept:
@@ -149,16 +181,20 @@ class _Copier:
 
     def _write(self, chunk: Chunk, plan: _Plan) -> None:
         before = self.counts.get(chunk.table, Counts())
-        tables = self.counts | {chunk.table: before.with_chunk(chunk, len(plan.new), plan.same, plan.aside)}
+        head = self.head
         try:
             with self._transaction(plan) as changes:
                 open_space(self.caller, self.imported.space_id, Act.WRITE)
+                outcome = None
                 if changes is not None:
-                    changes.copy_packed(chunk.table, plan.new)
-                    if plan.embeddings:
-                        changes.copy_packed("embeddings", plan.embeddings)
-                    rows = len(plan.new) + len(plan.embeddings)
-                    cursor().execute(_REMEMBER, (self.imported.pk, changes.version, rows))
+                    self._watch(chunk.table, plan, changes)
+                    outcome = self._bring(chunk.table, plan, changes)
+                    head = changes.version if head is not None and changes.changed else head
+                version = changes.version if changes else 0
+                self._record_divergences(chunk.table, plan.rows, outcome, version)
+                self._record_divergences("embeddings", plan.embeddings, outcome, version)
+                brought = plan.brought(outcome)
+                tables = self.counts | {chunk.table: before.with_chunk(chunk, brought, plan.aside)}
                 self._record_oddities(chunk, plan.aside)
                 self.job.save(
                     State.COPYING,
@@ -172,13 +208,76 @@ class _Copier:
                 if self.imported.dry_run:
                     raise _RolledBack
         except _RolledBack:
+            self.settler.rehearsed(plan.rows)
             self.job.save(State.COPYING, progress=self.progress(chunk.rows))
-        self.counts = tables
+            head = self.head
+        self.counts, self.head = tables, head
+
+    def _watch(self, type_: str, plan: _Plan, changes: ChangeSet) -> None:
+        """As soon as somebody else writes in the space, look whether what new rows hang on is still there."""
+        if self.head == changes.head:
+            return
+        if self.head is not None:
+            self.head = None
+            raise _LookAgain
+        coming = plan.rows.coming if plan.embeddings.new else set()
+        if self.settler.dead_parents(type_, plan.rows.new) - plan.rows.dead:
+            raise _LookAgain
+        if self.settler.dead_parents("embeddings", plan.embeddings.new, coming) - plan.embeddings.dead:
+            raise _LookAgain
+
+    def _bring(self, type_: str, plan: _Plan, changes: ChangeSet) -> Outcome | None:
+        """Write what the plan says."""
+        for name, settled in ((type_, plan.rows), ("embeddings", plan.embeddings)):
+            if settled.new:
+                changes.copy_packed(name, settled.new)
+            if settled.returning and changes.bring_back(name, settled.returning) < len(settled.returning):
+                raise _LookAgain
+        outcome = None
+        if plan.edits:
+            outcome = merge_changes(changes, Validated(None, 0, [edit.change for edit in plan.edits]))
+            self._refuse(plan, outcome)
+            store(changes, outcome)
+        if changes.changed:
+            cursor().execute(_REMEMBER, (self.imported.pk, changes.version, plan.written))
+        return outcome
+
+    def _refuse(self, plan: _Plan, outcome: Outcome) -> None:
+        """Set aside, in another attempt, the rows whose edits cannot be taken."""
+        refused = {
+            edit.change.key: str(result.error["type"])
+            for edit, result in zip(plan.edits, outcome.results, strict=True)
+            # What a row of a dry run hangs on may have come, and gone again, with an earlier chunk.
+            if isinstance(result, Rejected)
+            and not (self.imported.dry_run and result.error["type"] == "missing-parent")
+        }
+        if refused:
+            self.refused |= refused
+            raise _LookAgain
+
+    def _record_divergences(self, type_: str, settled: Settled, outcome: Outcome | None, head: int) -> None:
+        """Note the rows of which the space holds something else than the file, with what the file says."""
+        rows: list[tuple[int, bytes, int, int, bytes | None]] = [
+            (each.position, each.key, each.version, each.hash, None) for each in settled.newer
+        ]
+        for edit in settled.edits:
+            node = outcome.tree.get(edit.change.key) if outcome else None
+            if node is None:
+                continue
+            hash_ = signed_hash(type_, node.id, node.stored.record)
+            if hash_ != edit.hash:
+                rows.append((edit.position, edit.change.key, head, hash_, edit.said))
+        rows += [(place, key, head, 0, None) for key, place in settled.beside]
+        if rows:
+            with cursor().copy(_DIVERGENCE) as copy:
+                copy.set_types(["uuid", "text", "int8", "bytea", "int8", "int8", "bytea"])
+                for row in rows:
+                    copy.write_row((self.imported.pk, type_, *row))
 
     @contextmanager
     def _transaction(self, plan: _Plan) -> Iterator[ChangeSet | None]:
         """A change set where there is something to bring; where there is nothing, the head stays."""
-        if plan.new or plan.embeddings:
+        if plan.writes:
             with change_set(self.imported.space_id, author=self.author, origin=Origin.IMPORT) as changes:
                 yield changes
         else:
@@ -210,18 +309,6 @@ class _Copier:
         }
 
 
-def _unknown(imported: Import, type_: str, packed: list[bytes]) -> list[bytes]:
-    """Those of the records that the space does not have."""
-    if not packed:
-        return []
-    query = _PRESENT.format(table=TABLES[type_].name)
-    keys = [key_in(each) for each in packed]
-    rows = cursor().execute(query, (imported.space_id, keys)).fetchall()
-    present = {key for key, _, _ in rows}
-    return [each for key, each in zip(keys, packed, strict=True) if key not in present]
-
-
-def _hash_in(packed: bytes) -> int:
-    """The hash in a packed record: it follows the key and the id."""
-    start = 24 + int.from_bytes(packed[20:24]) + 4
-    return int.from_bytes(packed[start : start + 8], signed=True)
+def _place_of(packed: bytes) -> int:
+    """A number for an embedding, which is no row of its own."""
+    return int.from_bytes(key_in(packed)[:8], signed=True)

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from migration.dialects import NotLogoMesh
+from migration.families import Kinship, previous
 from migration.jobs import Job
 from migration.models import Import, State
 from migration.sandbox.frames import Chunk, Found, Request
 from migration.sandbox.supervision import reading
+from migration.stages.asking import request_of
 from migration.stages.journals import settle_journals
 from sync.models import SpaceHead
 
@@ -43,11 +45,16 @@ def inspect(job: Job) -> None:
                 job.save(State.ASSESSING, progress={"rows": tally.rows, "of": rows})
     if found is None:
         raise NotLogoMesh("unreadable", "The file could not be read.", "Use a backup.")
+    imported.path = str(path)
+    head = SpaceHead.objects.get(space_id=imported.space_id)
+    kinship = _kinship(imported) if head.head else Kinship(imported.space_id)
+    imported.family = kinship.family() or imported.pk
     job.move(
         State.ASSESSING,
         State.READY,
         path=str(path),
-        assessment=_assessment(imported, found, tally),
+        family=imported.family,
+        assessment=_assessment(imported, found, tally) | _in_space(imported, head, kinship),
         progress={"rows": 0, "of": sum(found.tables.values())},
     )
 
@@ -91,7 +98,6 @@ class _Tally:
 
 def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]:
     rows = sum(found.tables.values())
-    head = SpaceHead.objects.get(space_id=imported.space_id)
     return {
         "dialect": found.dialect,
         "recognised_by": found.because,
@@ -117,6 +123,34 @@ def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]
         "not_executed": found.unread,
         "order_kept": found.replaced,
         "choices": msgspec.to_builtins(found.offered),
-        "records_in_space": sum(head.counts.values()),
         "estimated_seconds": round(1 + rows / _ROWS_A_SECOND + imported.size / _BYTES_A_SECOND),
+    }
+
+
+def _kinship(imported: Import) -> Kinship:
+    """Compare the file's thoughts with those that the space has."""
+    kinship = Kinship(imported.space_id)
+    with reading(request_of(imported, "hash")) as frames:
+        for frame in frames:
+            if isinstance(frame, Chunk):
+                if frame.table != "thoughts":
+                    break
+                kinship.add([data[:16] for data in frame.records])
+    return kinship
+
+
+def _in_space(imported: Import, head: SpaceHead, kinship: Kinship) -> dict[str, Any]:
+    """What the space has already, and whether it came with an earlier copy of the file."""
+    earlier = previous(imported)
+    return {
+        "records_in_space": sum(head.counts.values()),
+        "thoughts_in_space": kinship.known,
+        "previous": None
+        if earlier is None
+        else {
+            "finished_at": earlier.finished_at and earlier.finished_at.isoformat(),
+            "same_file": bytes(earlier.sha256) == bytes(imported.sha256),
+            "file": earlier.file_name if earlier.person_id == imported.person_id else None,
+        },
+        "existing": "merge" if earlier else "keep",
     }

@@ -22,6 +22,7 @@ def report(
         "source_digest": f"{comparison.source_digest:016x}",
         "target_digest": f"{comparison.target_digest:016x}",
         "changed_since": comparison.changed_since,
+        "merged": comparison.merged,
         "differences": comparison.differences,
         "seconds": _seconds(imported, now),
     }
@@ -47,6 +48,9 @@ def _counted(imported: Import, counts: dict[str, Counts]) -> dict[str, Any]:
     return {
         **({"salvaged": damage} if damage else {}),
         "dialect": assessment.get("dialect"),
+        "strategy": imported.strategy,
+        "filters": imported.filters,
+        "options": imported.options,
         "tables": tables,
         "unknown_tables": assessment.get("unknown_tables", {}),
         "issues": listed + sum(each.set_aside for each in counts.values()),

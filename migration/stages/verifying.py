@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from hashlib import sha256
 from operator import xor
 from struct import unpack
 from typing import Any, Final
@@ -17,7 +18,7 @@ import orjson
 from django.utils import timezone
 
 from migration.jobs import Job
-from migration.models import Import, ImportChunk, SetAsideRow, State
+from migration.models import Divergence, Import, ImportChunk, SetAsideRow, State
 from migration.sandbox.frames import Chunk
 from migration.sandbox.supervision import reading
 from migration.stages.asking import request_of
@@ -27,6 +28,7 @@ from migration.stages.reporting import report
 from sync.core.records import hash_of
 from sync.indexing import postpone
 from sync.sql import cursor
+from sync.tables import TABLES
 
 _MOST_LISTED: Final = 1_000
 
@@ -42,6 +44,9 @@ class Comparison:
     matched: dict[str, int] = field(default_factory=dict)
     changed_since: int = 0
     """Records that somebody has changed since the import brought them: left out of both digests."""
+    merged: int = 0
+    """Records that the space holds otherwise than the file because both were edited: left out likewise, but
+    compared with what the merge made of them."""
     differences: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -98,7 +103,9 @@ class _Verifier:
         self.counts = counts
         self.comparison = comparison
         self.versions = set(
-            ImportChunk.objects.filter(imported_by=imported).values_list("version", flat=True)
+            ImportChunk.objects.filter(imported_by=imported, taken_back=False).values_list(
+                "version", flat=True
+            )
         )
 
     def take(self, chunk: Chunk) -> None:
@@ -108,7 +115,10 @@ class _Verifier:
         matched = self._compare(chunk.table, expected)
         found.matched[chunk.table] = found.matched.get(chunk.table, 0) + matched
         vectors = [_Expected(data[:16], data[16:], 0) for data in chunk.embeddings]
-        self._compare("embeddings", vectors)
+        if vectors:
+            keys = [each.key for each in vectors]
+            left_out = set(self._diverged("embeddings", key__in=keys))
+            self._compare("embeddings", [each for each in vectors if each.key not in left_out])
 
     def _expected(self, chunk: Chunk) -> Sequence[_Expected]:
         """The chunk's records but for those that copying set aside because of what the space has."""
@@ -122,7 +132,32 @@ class _Verifier:
             )
             left_out = set(rows.values_list("position", flat=True))
         pairs = zip(chunk.records, chunk.positions, strict=True)
-        return [_Expected(data[:16], data[16:], at) for data, at in pairs if at not in left_out]
+        expected = [_Expected(data[:16], data[16:], at) for data, at in pairs if at not in left_out]
+        counts = self.counts.get(chunk.table, Counts())
+        if not (chunk.positions and (counts.edited or counts.newer_in_space)):
+            return expected
+        span = (min(chunk.positions), max(chunk.positions))
+        diverged = self._diverged(chunk.table, position__range=span)
+        merged = [each for each in expected if each.key in diverged]
+        self._compare_merged(chunk.table, {each.key: (each, diverged[each.key]) for each in merged})
+        return [each for each in expected if each.key not in diverged]
+
+    def _diverged(self, table: str, **where: Any) -> dict[bytes, Divergence]:
+        found = Divergence.objects.filter(imported_by=self.imported, table=table, **where)
+        return {bytes(each.key): each for each in found}
+
+    def _compare_merged(self, type_: str, rows: dict[bytes, tuple[_Expected, Divergence]]) -> None:
+        """What was merged must be what the file says, and be in the space as the merge made it."""
+        if not rows:
+            return
+        self.comparison.merged += len(rows)
+        for each, note in rows.values():
+            if note.record is not None and sha256(bytes(note.record)).digest()[:8] != each.hash:
+                self._differs(type_, each, "merged-otherwise")
+        for key, version, actual in self._read_whole(type_, list(rows)):
+            each, note = rows[key]
+            if version <= note.version and int.from_bytes(actual, signed=True) != note.hash:
+                self._differs(type_, each, "differs")
 
     def _compare(self, type_: str, expected: Sequence[_Expected]) -> int:
         """How many of the records are there just so. The others are put on the list."""
@@ -153,10 +188,23 @@ class _Verifier:
             else:
                 self._note(type_, each.hash, actual)
                 self._differs(type_, each, "differs")
+        for key in self._deleted_since(type_, list(rest)):
+            self.comparison.changed_since += 1
+            del rest[key]
         for each, _ in rest.values():
             self._note(type_, each.hash, UNKNOWN)
             self._differs(type_, each, "missing")
         return matched
+
+    def _deleted_since(self, type_: str, keys: list[bytes]) -> list[bytes]:
+        """Those of the records that somebody has deleted since the import brought them."""
+        if not keys:
+            return []
+        query = (
+            f"SELECT key, version FROM {TABLES[type_].name} WHERE space_id = %b AND key = ANY(%b) AND deleted"
+        )
+        rows = cursor().execute(query, (self.imported.space_id, keys)).fetchall()
+        return [bytes(key) for key, version in rows if version not in self.versions]
 
     def _read_whole(self, type_: str, keys: list[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
         parameters = {"space": self.imported.space_id, "keys": keys}

@@ -65,6 +65,9 @@ class Change:
     body_hash: bytes
     unset_objects: tuple[str, ...] = ()
     """Objects (fields, metadata) of which every key is to go."""
+    bases: dict[str, Any] | None = None
+    """The values on which the edit was made, where whoever makes it knows them and no version says them:
+    path -> value, none for a path of which nobody knows. Never from a device."""
 
 
 def parse(body: bytes) -> Any:

@@ -32,6 +32,8 @@ DELETED: Final = "deleted"
 
 Patch = Mapping[str, Any]
 
+ORIGINALS: Final = "extra.originals"
+"""Where stands what LogoMesh had stored in fields that could not be taken as they were."""
 _OBJECTS: Final = ("fields", "metadata", "extra")
 
 
@@ -129,7 +131,7 @@ def concurrent_paths(stored: Stored, patch: Patch, base: int) -> list[str]:
     return [
         path
         for path, wanted in patch.items()
-        if changed_at(stored, path) > base and not _same(value_at(stored.record, path), wanted)
+        if changed_at(stored, path) > base and not same(value_at(stored.record, path), wanted)
     ]
 
 
@@ -145,8 +147,44 @@ def merge(type_: RecordType, stored: Stored, patch: Patch, base: int, bases: Map
     `bases` gives the value at `base` for each concurrent path that needs one
     (`UNKNOWN` where history no longer has it).
     """
-    merged = Merged(copied(stored.record))
     concurrent = set(concurrent_paths(stored, patch, base)) if base < stored.version else set()
+    return _merge(type_, stored, patch, concurrent, bases)
+
+
+def merge_on(type_: RecordType, stored: Stored, patch: Patch, bases: Mapping[str, Any]) -> Merged:
+    """Merge a patch of which one knows the values that it was made on, whatever versions say.
+
+    Concurrent is what is neither as it was then nor as it is wanted. Without a base an empty field is
+    free. What LogoMesh had stored in the fields is only taken along where nothing is concurrent.
+    """
+    concurrent = {path for path, wanted in patch.items() if _differs(stored.record, path, wanted, bases)}
+    if ORIGINALS in patch:
+        patch = dict(patch)
+        if concurrent - {ORIGINALS}:
+            del patch[ORIGINALS]
+        elif ORIGINALS in concurrent:
+            edited = _names(bases.get(ORIGINALS)).keys() - _names(value_at(stored.record, ORIGINALS)).keys()
+            wanted = _names(patch[ORIGINALS]).items()
+            patch[ORIGINALS] = {name: value for name, value in wanted if name not in edited} or GONE
+    return _merge(type_, stored, patch, concurrent - {ORIGINALS}, bases)
+
+
+def _names(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _differs(record: Record, path: str, wanted: Any, bases: Mapping[str, Any]) -> bool:
+    current = value_at(record, path)
+    base = bases.get(path, UNKNOWN)
+    if same(current, wanted):
+        return False
+    return current is not None and current is not GONE if base is UNKNOWN else not same(current, base)
+
+
+def _merge(
+    type_: RecordType, stored: Stored, patch: Patch, concurrent: set[str], bases: Mapping[str, Any]
+) -> Merged:
+    merged = Merged(copied(stored.record))
     for path, wanted in patch.items():
         if path in concurrent:
             _merge_concurrent(type_, merged, path, wanted, bases.get(path))
@@ -192,10 +230,10 @@ def _merge_concurrent(type_: RecordType, merged: Merged, path: str, wanted: Any,
 
 def _take(type_: RecordType, merged: Merged, path: str, wanted: Any) -> None:
     current = value_at(merged.record, path)
-    if _same(current, wanted):
+    if same(current, wanted):
         return
     put(merged.record, path, wanted)
-    merged.changed[path] = current
+    merged.changed.setdefault(path, current)
     _drop_original(type_, merged, path)
 
 
@@ -208,19 +246,19 @@ def _drop_original(type_: RecordType, merged: Merged, path: str) -> None:
         return
     left = {column: value for column, value in originals.items() if column not in known.columns}
     if len(left) < len(originals):
-        put(merged.record, "extra.originals", left or GONE)
-        merged.changed.setdefault("extra.originals", originals)
+        put(merged.record, ORIGINALS, left or GONE)
+        merged.changed.setdefault(ORIGINALS, originals)
         merged.as_sent = False
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
     """JSON equality: unlike in Python, true is not 1."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
 
 

@@ -27,6 +27,7 @@ from sync.core.merging import (
     created,
     is_layout,
     merge,
+    merge_on,
     needs_base,
     value_at,
 )
@@ -199,7 +200,7 @@ class _Merging:
     def _edit_live(self, change: Change, node: Node, revived: FoundConflict | None = None) -> Result:
         version_before = node.stored.version
         patch = _whole_patch(change, node)
-        merged = merge(node.type, node.stored, patch, change.base, self._bases_for(change, node, patch))
+        merged = self._merged(change, node, patch)
         found = self._revive_parents(node.type.name, merged.record, _moved(node, merged)) or revived
         self._apply(node, merged)
         if merged.conflict:
@@ -211,6 +212,11 @@ class _Merging:
         if version_before == change.base and merged.as_sent:
             return Result(change, "applied", node.stored.version)
         return Result(change, "merged", node.stored.version, node)
+
+    def _merged(self, change: Change, node: Node, patch: Patch) -> Merged:
+        if change.bases is not None:
+            return merge_on(node.type, node.stored, patch, change.bases)
+        return merge(node.type, node.stored, patch, change.base, self._bases_for(change, node, patch))
 
     def _create(self, change: Change) -> Result:
         if change.base > 0:
@@ -245,7 +251,7 @@ class _Merging:
     def _edit_deleted(self, change: Change, node: Node) -> Result:
         """The client had not seen the deletion: all of it comes back, and a conflict says so."""
         patch = _whole_patch(change, node)
-        merged = merge(node.type, node.stored, patch, change.base, self._bases_for(change, node, patch))
+        merged = self._merged(change, node, patch)
         self._buried_parents(
             node.type.name, merged.record, _moved(node, merged)
         )  # before anything comes back

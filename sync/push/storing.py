@@ -12,6 +12,7 @@ import orjson
 from sync.core.changes import CONFLICTS
 from sync.core.merging import GONE, UNKNOWN, is_layout
 from sync.core.records import key_of
+from sync.models import Origin
 from sync.push.merging import FoundConflict, OpenConflict, Outcome, Result
 from sync.push.tree import Node
 from sync.writing import ChangeSet, Update, column_values
@@ -33,7 +34,7 @@ _FOLD = """
     FROM unnest(%b::bytea[], %b::int8[], %b::text[], %b::text[]) AS u(key, version, old, layout)
     JOIN sync_changeset c ON c.space_id = %b AND c.version = u.version
     WHERE h.space_id = c.space_id AND h.key = u.key AND h.version = u.version
-      AND c.device_id = %b AND c.at > now() - interval '10 minutes'
+      AND c.device_id = %b AND c.origin = 'push' AND c.at > now() - interval '10 minutes'
       AND h.act = 'edit' AND h.lost = '{}'
       AND NOT EXISTS (SELECT FROM jsonb_object_keys(h.old) k WHERE NOT (u.layout::jsonb ? k))
     RETURNING h.key"""
@@ -136,7 +137,7 @@ def _only_layout(node: Node) -> bool:
 
 def _folded(changes: ChangeSet, nodes: list[Node]) -> set[bytes]:
     """Fold layout entries into the ones before them; returns the keys for which that was possible."""
-    if not nodes or changes.author.device_id is None:
+    if not nodes or changes.author.device_id is None or changes.origin is not Origin.PUSH:
         return set()
     layouts = [[f.name for f in node.type.fields if is_layout(node.type, f.name)] for node in nodes]
     rows = changes.cursor.execute(
