@@ -3,7 +3,7 @@
 from django.urls import path
 
 from sync import api
-from sync.pages import conflicts, history, spaces, thoughts
+from sync.pages import conflicts, devices, history, spaces, thoughts
 
 urlpatterns = [
     path("spaces/<str:space>", spaces.space_page, name="space_page"),
@@ -15,6 +15,9 @@ urlpatterns = [
     path("spaces/<str:space>/deleted", history.deleted_page, name="deleted_page"),
     path("conflicts", conflicts.conflicts_page, name="conflicts_page"),
     path("conflicts/<str:conflict>", conflicts.resolve, name="resolve_page"),
+    path("devices", devices.devices, name="devices_page"),
+    path("devices/<str:device>/rename", devices.rename, name="rename_device"),
+    path("devices/<str:device>/revoke", devices.revoke, name="revoke_device"),
     path("api/v1/spaces", api.Spaces.as_view(), name="spaces"),
     path("api/v1/spaces/<str:space>", api.OneSpace.as_view(), name="space"),
     path("api/v1/spaces/<str:space>/changes", api.Changes.as_view(), name="changes"),

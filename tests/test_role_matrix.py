@@ -225,6 +225,7 @@ PAGES: Final[Mapping[str, list[Row]]] = {
     "workspaces/<workspace>/members": [on("POST", in_workspace(WorkspaceAct.MANAGE))],
     "workspaces/<workspace>/groups": [on("POST", in_workspace(WorkspaceAct.MANAGE))],
     "devices": [on("GET", signed_in()), on("POST", signed_in())],
+    "devices/<device>/rename": [on("POST", only("viewer"))],
     "devices/<device>/revoke": [on("POST", only("viewer", "manager"))],
     "spaces": [on("POST", signed_in({404}))],  # the form names no lab
     "spaces/<space>": [on("GET", in_space(Act.READ)), on("POST", in_space(Act.WRITE))],

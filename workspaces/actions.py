@@ -187,6 +187,26 @@ def issue_device(
     return device, token
 
 
+def rename_device(device_id: Id, name: str, *, by: By) -> Device:
+    """Call a device of one's own something else. Raises `NotFound`, also for other people's devices."""
+    caller = _caller(by)
+    with transaction.atomic():
+        device = Device.objects.select_for_update(of=("self",)).filter(pk=id_of(device_id)).first()
+        if device is None or (caller is not None and caller.person_id != device.person_id):
+            raise NotFound
+        old, device.name = device.name, plain_text(name, "name")
+        device.save(update_fields=["name"])
+        _audit(
+            "device-renamed",
+            by=by,
+            subject=device.person.email,
+            device=str(device.pk),
+            old=old,
+            name=device.name,
+        )
+    return device
+
+
 def revoke_device(device_id: Id, *, by: By) -> Device:
     """End a device's token, and those of its clones, from the next request on.
 

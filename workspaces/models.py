@@ -168,6 +168,8 @@ class Device(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_seen_at = models.DateTimeField(null=True, blank=True)
+    client = models.CharField(max_length=80, blank=True, default="", db_default="")
+    """The program that spoke last, and its version, as it calls itself."""
 
     def __str__(self) -> str:
         return self.name

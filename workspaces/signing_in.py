@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from base64 import b64decode, urlsafe_b64encode
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -44,11 +45,14 @@ _CALLER: Final = """
         FROM workspaces_device d JOIN workspaces_person p ON p.id = d.person_id
         WHERE d.token_hash = %(hash)b
     ), seen AS (
-        UPDATE workspaces_device d SET last_seen_at = now() FROM found
+        UPDATE workspaces_device d SET last_seen_at = now(), client = %(client)b FROM found
         WHERE d.id = found.id AND found.valid
           AND (found.last_seen_at IS NULL OR found.last_seen_at < now() - interval '1 minute')
     )
     SELECT id, person_id, email, is_superuser, valid FROM found"""
+
+
+_PRODUCT: Final = re.compile(r"[A-Za-z0-9._+-]{1,50}/[A-Za-z0-9._+-]{1,29}")
 
 
 class ForeignForm(NotAllowed):
@@ -106,7 +110,7 @@ def authenticate(request: HttpRequest) -> Caller:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "token":
             raise Unauthenticated
-        return _device_caller(token.strip())
+        return _device_caller(token.strip(), _product(request))
     person = getattr(request, "user", None)
     if person is None or not person.is_authenticated:
         raise Unauthenticated
@@ -152,18 +156,24 @@ def sign_in(request: HttpRequest, email: str, password: str) -> Person:
     return person
 
 
-def _device_caller(token: str) -> Caller:
+def _device_caller(token: str, client: str) -> Caller:
     if not token.isascii():
         raise Unauthenticated
     connection.ensure_connection()
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
-    row = cursor.execute(_CALLER, {"hash": hash_of_token(token)}, prepare=True).fetchone()
+    row = cursor.execute(_CALLER, {"hash": hash_of_token(token), "client": client}, prepare=True).fetchone()
     if row is None:
         raise Unauthenticated("This token is unknown.")
     device, person, email, is_superuser, valid = row
     if not valid:
         raise DeviceRevoked
     return Caller(person, email, device, is_superuser)
+
+
+def _product(request: HttpRequest) -> str:
+    """What the request says sent it: the first product of its User-Agent, such as logomesh-client/1.2."""
+    found = _PRODUCT.match(request.headers.get("User-Agent", ""))
+    return found[0] if found else ""
 
 
 class _CsrfCheck(CsrfViewMiddleware):

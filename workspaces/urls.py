@@ -1,7 +1,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from workspaces import api
-from workspaces.pages import devices, labs, sharing, signing
+from workspaces.pages import labs, sharing, signing
 
 # Addresses and group names come whole, whatever stands in them: hence `path`.
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -17,8 +17,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("spaces", sharing.create, name="create_space_page"),
     path("spaces/<str:space>/sharing", sharing.sharing, name="sharing"),
     path("spaces/<str:space>/settings", sharing.settings, name="space_settings"),
-    path("devices", devices.devices, name="devices_page"),
-    path("devices/<str:device>/revoke", devices.revoke, name="revoke_device"),
     path("api/v1/workspaces", api.Workspaces.as_view(), name="workspaces"),
     path("api/v1/workspaces/<str:workspace>/members", api.Members.as_view(), name="members"),
     path("api/v1/workspaces/<str:workspace>/members/<path:email>", api.OneMember.as_view(), name="member"),

@@ -1,0 +1,35 @@
+"""How far devices have followed their spaces, by what they last asked for: only numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sync.sql import cursor
+
+_BEHIND: Final = """
+    SELECT c.device_id, count(*), sum(greatest(h.head - c.version, 0))::int8
+    FROM sync_devicecursor c JOIN sync_spacehead h USING (space_id)
+    JOIN workspaces_space s ON s.id = c.space_id
+    WHERE c.device_id = ANY(%(devices)b) AND (NOT %(shared)b OR s.kind = 'shared')
+    GROUP BY c.device_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a device has of the spaces that it follows."""
+
+    spaces: int
+    behind: int
+    """Change sets that it has not asked for yet, in all of them."""
+
+
+def followed(devices: Iterable[UUID], *, shared_only: bool = False) -> dict[UUID, Following]:
+    """Device -> how it follows; those that never asked for anything are left out.
+
+    `shared_only` leaves private spaces out of the numbers, for those who look after other people's devices.
+    """
+    rows = cursor().execute(_BEHIND, {"devices": list(devices), "shared": shared_only})
+    return {device: Following(spaces, behind) for device, spaces, behind in rows}

@@ -1,0 +1,51 @@
+"""What the page of devices says of them."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from tests.people import People
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_device_is_behind_in_step_renamed_and_known_by_its_version(people: People, client: Client) -> None:
+    device = {**people.ben.headers, "User-Agent": "logomesh-client/1.2.3 (Linux)"}
+    space = f"/api/v1/spaces/{people.space.pk}/changes"
+    asked = client.get(space, headers=device).content
+    cursor = json.loads(asked.splitlines()[-1])["cursor"]
+
+    def push(base: int) -> None:
+        change = {
+            "change_id": str(uuid4()),
+            "type": "thoughts",
+            "id": f"t{base}",
+            "base": 0,
+            "set": {"title": "T"},
+        }
+        body = json.dumps({"seen": base, "changes": [change]})
+        client.post(space, body, content_type="application/json", headers=people.eva.headers)
+
+    def shown() -> str:
+        browser = Client()
+        browser.force_login(people.ben.person)
+        return str(browser.get("/devices").content.decode())
+
+    push(0)
+    client.get(space, {"cursor": cursor}, headers=device)
+    assert "logomesh-client/1.2.3" in shown() and "1 change behind" in shown()
+    asked = client.get(space, {"cursor": cursor}, headers=device).content
+    client.get(space, {"cursor": json.loads(asked.splitlines()[-1])["cursor"]}, headers=device)
+    assert "in step" in shown()
+
+    browser = Client()
+    browser.force_login(people.ben.person)
+    renaming = f"/devices/{people.ben.device.pk}/rename"
+    browser.post(renaming, {"name": "Field laptop"})
+    assert "Field laptop" in shown()
+    browser.force_login(people.ana.person)
+    assert browser.post(renaming, {"name": "Mine"}).status_code == 404
