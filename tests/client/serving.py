@@ -42,6 +42,11 @@ class Lab:
         name = name or f"laptop {secrets.token_hex(4)}"
         return str(self.ask(person, "POST", "/devices", json={"name": name})["token"])
 
+    def revoke(self, person: str, name: str) -> None:
+        for device in self.ask(person, "GET", "/devices")["devices"]:
+            if device["name"] == name:
+                self.ask(person, "DELETE", f"/devices/{device['id']}")
+
     def space(self, person: str, name: str = "", kind: str = "private") -> str:
         asked = {"workspace": self.workspace, "name": name or secrets.token_hex(6), "kind": kind}
         return str(self.ask(person, "POST", "/spaces", json=asked)["id"])

@@ -183,7 +183,7 @@ def unreachable(error: httpx.HTTPError, host: str, proxy: str | None) -> Unreach
         what = "No connection came about" if isinstance(error, httpx.ConnectTimeout) else "Nothing came"
         found = TimedOut(f"{what} in time from {proxy or host}.")
     elif tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
-        found = TlsFailed(_about_tls(tls, host))
+        found = TlsFailed(about_tls(tls, host))
     elif any(isinstance(cause, socket.gaierror) for cause in causes) or "Name or service" in str(error):
         found = (ProxyFailed if proxy else DnsFailed)(f"The name {proxy or host} has no address here.")
     elif isinstance(error, httpx.ConnectError):
@@ -198,7 +198,7 @@ def unreachable(error: httpx.HTTPError, host: str, proxy: str | None) -> Unreach
     return found
 
 
-def _about_tls(error: ssl.SSLError, host: str) -> str:
+def about_tls(error: ssl.SSLError, host: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"The certificate of {host} cannot be trusted: {error.verify_message or error.reason}."
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):

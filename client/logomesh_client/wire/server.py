@@ -53,7 +53,7 @@ class Server:
         token: str | None = None,
         *,
         ca: Path | str | None = None,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
+        timeouts: Timeouts = Timeouts(),
         patience: float = 0.0,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
