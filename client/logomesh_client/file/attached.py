@@ -223,6 +223,16 @@ class LogoMeshFile:
         number = self._outgoing.space_of(NUMBERS[type_], id_)
         return next((link.space for link in self.links() if link.number == number), None)
 
+    def titled(self, type_: str, title: str) -> list[str]:
+        """The ids of the rows that are called so."""
+        table = self._store.by_number.get(NUMBERS[type_])
+        named = table and (table.column_of.get("title") or table.column_of.get("name"))
+        if table is None or table.id_column is None or not named:
+            return []
+        query = f"SELECT {quoted(table.id_column)} FROM {quoted(table.shape.name)} WHERE {quoted(named)} = ?"
+        rows = self._store.db.execute(query, (title,)).fetchall()
+        return [str(id_) for (id_,) in rows]
+
     def hidden(self) -> list[tuple[str, str, str]]:
         """(space, type, id) of records that the file cannot show: another space's has the same id."""
         rows = self._store.db.execute(

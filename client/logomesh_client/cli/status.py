@@ -1,0 +1,130 @@
+"""`status`: how things stand with each file and space, also without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logomesh_client.cli.desk import Desk
+from logomesh_client.cli.endings import Exit, Failure
+from logomesh_client.cli.options import some_files, with_desk
+from logomesh_client.cli.saying import ago, count, iso
+from logomesh_client.file import Link, LogoMeshFile, State
+from logomesh_client.wire import Server, Timeouts, WireError
+
+_QUICK = Timeouts(connect=2.0, idle=4.0)
+_COLORS = {
+    State.ONLINE: "green",
+    State.DEGRADED: "yellow",
+    State.OFFLINE: "yellow",
+    State.ACCESS_LOST: "red",
+    State.ATTENTION: "red",
+}
+
+
+@click.command()
+@some_files
+@click.option("--offline", is_flag=True, help="Do not ask the servers how far behind the files are.")
+@with_desk
+def status(desk: Desk, files: tuple[Path, ...], offline: bool) -> int:
+    """Say how FILES (without them: all that are attached here) stand: state, last contact, what was not sent
+    yet, how far behind, and when both copies were last proved equal."""
+    code, found = Exit.DONE, []
+    for path in desk.files(files):
+        with LogoMeshFile.open(path) as file:
+            if not file.attached:
+                desk.voice.say(f"{path.name} is not attached to any space.")
+                found.append({"file": str(path.resolve()), "attached": False})
+                continue
+            heads = {} if offline else _heads(desk, file)
+            spaces = [_space(file, link, heads) for link in file.links()]
+            waiting = [one.__dict__ for one in file.waiting()]
+            aside = len(file.rescue())
+            found.append(
+                {
+                    "file": str(path.resolve()),
+                    "attached": True,
+                    "dialect": file.dialect.value,
+                    "spaces": spaces,
+                    "waiting": waiting,
+                    "to_rescue": aside,
+                }
+            )
+            if any(one["state"] in ("attention", "access-lost") or one["conflicts"] for one in spaces):
+                code = Exit.ATTENTION
+            _say(desk, path, file, spaces, waiting, aside)
+    desk.voice.result({"files": found})
+    return int(code)
+
+
+def _space(file: LogoMeshFile, link: Link, heads: dict[str, int]) -> dict[str, Any]:
+    head = heads.get(link.space)
+    return {
+        "space": link.space,
+        "name": link.name,
+        "server": link.server,
+        "home": link.home,
+        "scope": link.scope,
+        "state": link.state.value,
+        "reason": link.reason,
+        "contact": iso(link.contact),
+        "contact_ago": ago(link.contact),
+        "unsent": file.unsent(link.space),
+        "seen": link.seen,
+        "head": head,
+        "behind": None if head is None else max(0, head - link.seen),
+        "proved": iso(link.proof),
+        "proved_ago": ago(link.proof),
+        "proved_version": link.proof_version,
+        "conflicts": len(file.conflicts(link.space)),
+    }
+
+
+def _heads(desk: Desk, file: LogoMeshFile) -> dict[str, int]:
+    """Space -> its version on the server, of those that can be reached soon."""
+    heads: dict[str, int] = {}
+    for url in dict.fromkeys(link.server for link in file.links()):
+        profile = desk.profiles.of_server(url)
+        token = desk.secrets.get(profile.secret_name) if profile else None
+        if profile is None or token is None:
+            continue
+        try:
+            with Server(url, token, ca=profile.ca, timeouts=_QUICK) as server:
+                heads |= {one["id"]: one["head"] for one in server.spaces() if one["head"] is not None}
+        except (WireError, Failure):
+            continue
+    return heads
+
+
+def _say(
+    desk: Desk, path: Path, file: LogoMeshFile, spaces: list[dict[str, Any]], waiting: list[Any], aside: int
+) -> None:
+    say = desk.voice.say
+    say(f"{path} ({file.dialect.value})", bold=True)
+    for one in spaces:
+        state = State(one["state"])
+        say(
+            f"  {one['name'] or one['space']}{' (home)' if one['home'] else ''}: {state.value}",
+            fg=_COLORS[state],
+        )
+        if one["reason"]:
+            say(f"    {one['reason']}")
+        behind = "" if one["behind"] is None else f", {count(one['behind'], 'version')} behind"
+        say(f"    last contact {one['contact_ago']}, {count(one['unsent'], 'change')} not sent yet{behind}")
+        proof = one["proved_ago"]
+        at = f" at version {one['proved_version']}" if one["proved_version"] is not None else ""
+        say(f"    proved equal by digest: {proof}{at}")
+        if one["conflicts"]:
+            say(
+                f"    {count(one['conflicts'], 'open conflict')}: logomesh conflicts {path.name}", fg="yellow"
+            )
+    if waiting:
+        say(f"  {count(len(waiting), 'record')} cannot be sent as they are:")
+        for one in waiting[:10]:
+            say(f"    {one['type']} {one['id']}: {one['reason']}. {one['detail']}")
+        if len(waiting) > 10:
+            say(f"    … and {len(waiting) - 10} more: logomesh status --json")
+    if aside > len(waiting):
+        say(f"  {count(aside, 'piece')} of work put aside: logomesh rescue {path.name}", fg="yellow")
