@@ -150,7 +150,7 @@ def read_time(cell: Cell, sqlite_default: bool = False) -> Read:
     if cell is None:
         return Read(None)
     if isinstance(cell, str):
-        if _USUAL_TIME.fullmatch(cell) and _moment(cell):
+        if is_usual_time(cell):
             return Read(f"{cell[:23]}000Z")
         if _WHOLE_SECONDS.fullmatch(cell) and (moment := _moment(cell)):
             return Read(moment, SAME, "time-without-milliseconds")
@@ -169,6 +169,11 @@ def read_time(cell: Cell, sqlite_default: bool = False) -> Read:
     elif isinstance(cell, int | float) and isfinite(cell) and (moment := _epoch(cell)):
         return Read(moment, original_of(cell), "time-as-epoch")
     return Read(None, original_of(cell), "time-unreadable")
+
+
+def is_usual_time(text: str) -> bool:
+    """Whether a text is a time as `Date.toISOString()` writes it."""
+    return _USUAL_TIME.fullmatch(text) is not None and _moment(text) is not None
 
 
 def _moment(text: str) -> str | None:

@@ -116,12 +116,17 @@ def _microseconds(time: str) -> int:
 def _parents(sheet: Sheet, name: str) -> Iterable[bytes]:
     """The keys of the records that a field names. Many name the same: each is hashed once."""
     fixed = RECORD_TYPES[sheet.type].parents.get(name)
-    types: Iterable[str] = repeat(fixed) if fixed else sheet.columns["owner_type"]
-    named = list(zip(types, sheet.columns[name], strict=False))
-    cells = {}
-    for type_, id_ in set(named):
-        cells[type_, id_] = _NULL if id_ is None else _PARENT + key_digests(type_, [id_])[0][:16]
-    return map(cells.__getitem__, named)
+    ids = sheet.columns[name]
+    if fixed:
+        return map(_parent_cells(fixed, ids).__getitem__, ids)
+    types = sheet.columns["owner_type"]
+    return [_parent_cells(type_, [id_])[id_] for type_, id_ in zip(types, ids, strict=True)]
+
+
+def _parent_cells(type_: str, ids: Sequence[str | None]) -> dict[str | None, bytes]:
+    named = [id_ for id_ in set(ids) if id_ is not None]
+    digests = zip(named, key_digests(type_, named), strict=True)
+    return {None: _NULL, **{id_: _PARENT + digest[:16] for id_, digest in digests}}
 
 
 _PARENT: Final = _LENGTH(16)

@@ -52,6 +52,8 @@ Form = Callable[[Sheet], list[bytes]]
 
 _PLACE = Struct("<qd")
 _PLACES = "places"
+_ALL_PLAIN = "all-plain"
+"""What the survey leaves behind for the children that copy and verify."""
 CONVERTED = "converted.sqlite3"
 _HARMLESS = ("NULL value in ", "CHECK constraint failed", "TEXT value in ", "NUMERIC value in ")
 """What `quick_check` says of values that the file's own rules forbid: they are still rows."""
@@ -112,6 +114,7 @@ def _inspect(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     )  # fmt: skip
     _recall_places(reader, scratch)
     yield from _chunks(reader, request, None)
+    (scratch / _ALL_PLAIN).write_bytes(orjson.dumps(sorted(reader.sources.keys() - reader.with_odd)))
 
 
 def _readable(path: Path, scratch: Path) -> Path:
@@ -172,6 +175,8 @@ def _reader(path: Path, scratch: Path) -> Reader:
     schema = read_schema(db)
     reader = Reader(db, schema, recognise(schema).dialect)
     _recall_places(reader, scratch)
+    if (seen := scratch / _ALL_PLAIN).exists():
+        reader.all_plain.update(orjson.loads(seen.read_bytes()))
     return reader
 
 

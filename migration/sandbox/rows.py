@@ -80,6 +80,10 @@ class Reader:
         self._with_dead: dict[str, str] = {}
         self.left: Callable[[Source], str] = lambda source: ""
         """SQL: whether the row `t` of a table is left for later; "" where none is."""
+        self.all_plain: set[str] = set()
+        """Tables of which a survey has seen that all rows are plain: SQLite need not test them again."""
+        self.with_odd: set[str] = set()
+        """Tables in which this reader has met rows that are not."""
         db.execute("CREATE TEMP TABLE places (position INTEGER PRIMARY KEY, sort_order NUMERIC)")
 
     # What a row must know of the others (mapping.World)
@@ -291,6 +295,8 @@ class Reader:
         rows = PlainRows(plan, plain)
         for position in rows.doubtful:
             odd.append((position, self._odd(plan.source, position)))
+        if odd:
+            self.with_odd.add(plan.source.name)
         return Batch(last, len(rows) + len(odd) + left, rows, odd, left)
 
     def _plan(self, source: Source) -> Plan:
@@ -299,7 +305,8 @@ class Reader:
             self._firsts(source)
         if source.name == "segment_related_context":
             self._vectors  # noqa: B018
-        return Plan(source, self._parents_live(source), self.left(source))
+        parents_live = self._parents_live(source)
+        return Plan(source, parents_live, self.left(source), source.name in self.all_plain)
 
     def _left_positions(self, source: Source) -> set[int]:
         left = self.left(source)

@@ -113,6 +113,12 @@ def canonical_object(value: Mapping[str, Any]) -> bytes:
 
 def canonical_number(value: float | None) -> bytes:
     """RFC 8785 bytes of a number inside a record."""
+    if (
+        value.__class__ is float
+        and not value.is_integer()
+        and _EVEN_FLOATS[0] <= abs(value) < _EVEN_FLOATS[1]
+    ):
+        return orjson.dumps(value)  # nearly all are such
     try:
         return orjson.dumps(_even(value))
     except _Uneven:
