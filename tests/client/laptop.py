@@ -1,8 +1,8 @@
 """A laptop: a LogoMesh file, the person at its app, and the client that keeps the file in step, as a process.
 
-The client's process runs rounds until it is told to end, or one round (`once`). It can be killed at a named
-point, or at any call it makes inside the package: `strike` is `POINT:N`, and it ends itself with SIGKILL when
-it passes there for the Nth time. `call` is a point that every call passes.
+The client's process runs the agent until it is told to end, or one round (`once`). It can be killed at a
+named point, or at any call it makes inside the package: `strike` is `POINT:N`, and it ends itself with
+SIGKILL when it passes there for the Nth time. `call` is a point that every call passes.
 
     python -m tests.client.laptop FILE --server URL --token TOKEN [--once] [--strike POINT:N]
 """
@@ -24,8 +24,8 @@ from random import Random
 from typing import Any
 
 from logomesh_client.file import LogoMeshFile, SpaceLink, State
-from logomesh_client.sync import sync_once
-from logomesh_client.wire import Backoff, Server, Timeouts
+from logomesh_client.sync import Agent, Report, sync_once
+from logomesh_client.wire import Server, Timeouts
 from tests.client.app import App, Hands
 from tests.logomesh_server.processes import ROOT
 
@@ -231,13 +231,10 @@ def main() -> int:
     parser.add_argument("--token", required=True)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--strike", default="")
-    parser.add_argument("--pause", type=float, default=0.2, help="seconds between two rounds")
     parser.add_argument("--idle", type=float, default=5.0, help="seconds without a byte")
     options = parser.parse_args()
     if options.strike:
         Strike(options.strike).arm()
-    ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     server = Server(options.server, options.token, timeouts=Timeouts(connect=5, idle=options.idle, live=20))
 
     def new_identity() -> Server:
@@ -245,18 +242,17 @@ def main() -> int:
         options.file.with_suffix(".token").write_text(made)
         return Server(options.server, made, timeouts=Timeouts(connect=5, idle=options.idle, live=20))
 
-    backoff = Backoff(least=0.1, most=2.0)
-    with LogoMeshFile.open(options.file) as file:
-        while True:
-            report = sync_once(file, server, new_identity=new_identity)
-            print(time.time(), report, flush=True)
-            if options.once:
-                return 0
-            well = report.state is State.ONLINE
-            if well:
-                backoff.reset()
-            if ended.wait(options.pause if well else backoff.wait()):
-                return 0
+    def told(report: Report) -> None:
+        print(time.time(), report, flush=True)
+
+    if options.once:
+        with LogoMeshFile.open(options.file) as file:
+            told(sync_once(file, server, new_identity=new_identity))
+        return 0
+    agent = Agent(options.file, server, new_identity=new_identity, told=told, poll=3, layout=1)
+    threading.Thread(target=lambda: (sys.stdin.read(), agent.stop()), daemon=True).start()
+    agent.run()
+    return 0
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ class Link:
             finally:
                 self._passing.discard(back)
                 back.transport.abort()
-        except* (OSError, _Cut):
-            pass
+        except* (OSError, _Cut, asyncio.CancelledError):
+            pass  # cancelled: the link itself ends
         finally:
             self._passing.discard(writer)
             writer.transport.abort()

@@ -362,7 +362,7 @@ def test_nobody_waits_for_the_network(lab: Lab, tmp_path: Path) -> None:
     with lab.link(faults=Faults(swallow_over=1)) as link:  # connections come about, nothing passes
         server = Server(link.url, lab.tokens["eva"], timeouts=Timeouts(idle=1))
         path = make(tmp_path / "logomesh.sqlite3", "S2x")
-        with HybridStorageAdapter(path, server, space, poll_seconds=0.1) as storage:
+        with HybridStorageAdapter(path, server, space) as storage:
             began = time.monotonic()
             thought = storage.create_thought({"title": "Written in a tunnel", "tags": TAGS})
             for number in range(20):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from logomesh_client.adapters.contract import Health, NotOpen
 from logomesh_client.adapters.sqlite import SQLiteStorageAdapter
 from logomesh_client.file import LogoMeshFile, SpaceLink, State
-from logomesh_client.sync import sync_once
-from logomesh_client.wire import Backoff, Server
+from logomesh_client.sync import Agent, Report
+from logomesh_client.wire import Server
 
-_POLL_SECONDS: Final = 5.0
 _END_SECONDS: Final = 5.0
 
 
@@ -26,29 +23,22 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
     others wrote appears when it has come. `health_check` is about the file; `state` about the server.
     """
 
-    def __init__(
-        self, path: Path | str, server: Server, space: str, *, poll_seconds: float = _POLL_SECONDS
-    ) -> None:
-        """`poll_seconds`: how long at most until something is noticed that others, or the app, changed."""
+    def __init__(self, path: Path | str, server: Server, space: str) -> None:
         super().__init__(path)
         self.server = server
         self.space = space
-        self._poll = poll_seconds
+        self._agent: Agent | None = None
         self._thread: threading.Thread | None = None
-        self._turn = threading.Condition()
-        self._asked = 0
-        """Number of the newest wish for a round."""
-        self._done = 0
-        """Number of the newest wish that a round has begun after."""
-        self._ending = False
-        self._state = (State.OFFLINE, "Not asked yet.")
+        self._told = threading.Condition()
+        self._rounds = 0
+        self._state = (State.OFFLINE, "The server was not asked yet.")
 
     def initialize(self) -> None:
         """Attaches the file if it is not attached yet; needs no network.
 
         Raises `NotLogoMesh`, and `NotAttached` where the file is attached to other spaces only.
         """
-        if self._thread is not None:
+        if self._agent is not None:
             return
         super().initialize()
         try:
@@ -59,18 +49,16 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
         except BaseException:
             super().close()
             raise
-        self._ending = False
-        self._thread = threading.Thread(target=self._keep_in_step, name="logomesh-sync", daemon=True)
+        self._agent = Agent(self.path, self.server, spaces=[self.space], told=self._take)
+        self._thread = threading.Thread(target=self._agent.run, name="logomesh-sync", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """What was not sent stays in the file, for the next time."""
-        if self._thread is not None:
-            with self._turn:
-                self._ending = True
-                self._turn.notify_all()
+        if self._agent is not None and self._thread is not None:
+            self._agent.stop()
             self._thread.join(_END_SECONDS)
-            self._thread = None
+            self._agent = self._thread = None
         super().close()
 
     def health_check(self) -> Health:
@@ -95,44 +83,20 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
     def sync(self, timeout: float = 60) -> bool:
         """Wait until a round has run that began after this call. Whether all is sent and the server well."""
         until = time.monotonic() + timeout
-        wish = self._wish()
-        with self._turn:
-            while self._done < wish:
-                if self._thread is None or not self._turn.wait(until - time.monotonic()):
-                    return False
+        for _ in range(2):  # one may be under way
+            if self._agent is None:
+                raise NotOpen
+            with self._told:
+                after = self._rounds + 1
+                self._agent.sync_now()
+                while self._rounds < after:
+                    if not self._told.wait(until - time.monotonic()):
+                        return False
         return self.state is State.ONLINE and not self.unsent()
 
-    def _wish(self) -> int:
-        if self._thread is None:
-            raise NotOpen
-        with self._turn:
-            self._asked += 1
-            self._turn.notify_all()
-            return self._asked
-
-    def _keep_in_step(self) -> None:
-        backoff = Backoff()
-        with LogoMeshFile.open(self.path) as file:
-            while not self._ending:
-                wish = self._asked
-                [report] = sync_once(file, self.server, [self.space]).spaces
-                if report.state is State.ONLINE:
-                    backoff.reset()
-                    wait = self._poll
-                else:
-                    wait = max(self._poll, backoff.wait(report.retry_after))
-                with self._turn:
-                    self._state = (report.state, report.reason)
-                    self._done = wish
-                    self._turn.notify_all()
-                    self._turn.wait_for(self._has_work, wait)
-
-    def _has_work(self) -> bool:
-        return self._ending or self._asked > self._done
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Each write wishes for a round."""
-        with super()._writing():
-            yield
-        self._wish()
+    def _take(self, report: Report) -> None:
+        with self._told:
+            self._rounds += 1
+            if report.spaces:
+                self._state = (report.spaces[0].state, report.spaces[0].reason)
+            self._told.notify_all()
