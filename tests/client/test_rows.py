@@ -165,8 +165,12 @@ def test_fields_stay_fields_in_the_column_they_share_with_metadata(dialect: str,
 
 def test_other_files_are_not_recognised(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite3"
-    for ddl, kind in (("", "empty"), ("CREATE TABLE migrations (id)", "ledger-only"),
-                      ("CREATE TABLE battles (id)", "foreign"), ("CREATE TABLE thoughts (a)", "unknown-dialect")):  # fmt: skip
+    for ddl, kind in (
+        ("", "empty"),
+        ("CREATE TABLE migrations (id)", "ledger-only"),
+        ("CREATE TABLE battles (id)", "foreign"),
+        ("CREATE TABLE thoughts (a)", "unknown-dialect"),
+    ):
         path.unlink(missing_ok=True)
         db = sqlite3.connect(path)
         db.executescript(ddl or "VACUUM")

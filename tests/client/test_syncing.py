@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from tests.client.steps import in_step
 
 if TYPE_CHECKING:
     from tests.client.lab import Laptop
-    from tests.people import Member, People
 
 Make = Callable[..., "Laptop"]
-
-
-@pytest.fixture
-def laptop(tmp_path: Path, people: People) -> Iterator[Make]:
-    """Makes laptops: of eva, attached to the shared space, unless told otherwise."""
-    from tests.client.lab import Laptop
-    from workspaces import actions
-
-    made: list[Laptop] = []
-
-    def make(who: Member | None = None, *spaces: Any, **options: Any) -> Laptop:
-        member = who or people.eva
-        _, token = actions.issue_device(member.id, name=f"laptop {len(made)}", by=member.caller)
-        path = options.pop("path", tmp_path / f"{len(made)}.sqlite3")
-        one = Laptop(path, token, *(spaces or (people.space,)), **options)
-        made.append(one)
-        return one
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def test_what_one_writes_the_other_has(laptop: Make) -> None:
@@ -49,19 +27,6 @@ def test_what_one_writes_the_other_has(laptop: Make) -> None:
     assert b.sql("SELECT thought_bubble_id, tag_id FROM thought_tags") == [("t1", "tag_memory")]
     assert a.records() == b.records()
     assert a.synced().received == 0
-
-
-def in_step(*laptops: Laptop) -> dict[tuple[str, str], Any]:
-    """Sync until nothing moves, prove all equal, and return the records."""
-    for _ in range(3):
-        for one in laptops:
-            one.sync()
-    for one in laptops:
-        one.synced()
-    first, *others = [one.records() for one in laptops]
-    for records in others:
-        assert records == first
-    return first
 
 
 def test_edits_of_different_fields_merge_and_both_have_them(laptop: Make) -> None:

@@ -455,7 +455,11 @@ class LogoMeshFile:
             for kind, id_, body in db.execute(
                 "SELECT kind, id, body FROM logomesh_sync_outbox WHERE space = ?", (link.number,)
             ).fetchall():
-                self._rows.set_aside(link.number, kind, id_, orjson.loads(body), reason)
+                row, table = self._rows.row(kind, id_), self._store.by_number.get(kind)
+                here = table.read(row) if table and row else {}
+                self._rows.set_aside(link.number, kind, id_, {"change": orjson.loads(body), **here}, reason)
+                if self._store.copy(link.number, kind, id_) is None:
+                    self._rows.delete(kind, id_)
                 aside += 1
             for name in ("outbox", "pushes", "held", "waiting", "parents"):
                 db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))

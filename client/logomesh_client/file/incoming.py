@@ -166,7 +166,7 @@ class _Piece:
                 self._keep(one, shown=False)
             return len(fresh)
         fresh = list({one.id: one for one in fresh}.values())
-        hidden = self._hidden() if self.several else set()
+        hidden = self._hidden() if self.several and table.type.parents else set()
         if not hidden and table.keyed and self._insert_all(table, fresh):
             for one in fresh:
                 self._keep(one, shown=True)
@@ -210,6 +210,7 @@ class _Piece:
             self.rows.forget_mark(one.kind, key)
         elif not self.rows.is_free(one.kind, one.id):
             copy.shown = False  # the row is the record of another space
+            self._hide_below(one.kind, one.id)
         elif table.edits(one.id, one.record, row, {}):
             copy.base = None if _is_later(table, row, one.record) else 0
             self.rows.set_mark(one.kind, key)
@@ -220,11 +221,40 @@ class _Piece:
 
     def _hidden(self) -> set[Ref]:
         """Records of this space that have no row because another space's has their id."""
+        self.ledger.flush()
         rows = self.store.db.execute(
             "SELECT kind, id FROM logomesh_sync_records WHERE space = ? AND NOT shown AND kind IN (1, 2)",
             (self.space,),
         )
         return {(kind, id_) for kind, id_ in rows if kind in self.store.by_number}
+
+    def _hide_below(self, kind: int, id_: str) -> None:
+        """What came before the record that it hangs on, and hangs on one without a row, has none either."""
+        for type_, table, key in self._children(kind, id_):
+            child = table.id_of_key(key)
+            copy = self.store.copy(self.space, type_, child)
+            if copy is not None and copy.shown and kind != _TAGS:
+                self._hide_below(type_, child)
+                self.rows.delete(type_, child)
+                self.store.db.execute(
+                    "UPDATE logomesh_sync_records SET shown = 0 WHERE kind = ? AND id = ? AND space = ?",
+                    (type_, child, self.space),
+                )
+
+    def _children(self, kind: int, id_: str) -> list[tuple[int, RowTable, tuple[Cell, ...]]]:
+        """(type, table, key) of the rows that hang on a record."""
+        self.ledger.flush()
+        found = []
+        for table in self.store.tables.values():
+            for field, parent in table.type.parents.items():
+                if NUMBERS[parent] == kind:
+                    rows = self.store.db.execute(
+                        f"SELECT {', '.join(map(quoted, table.key))} FROM {quoted(table.shape.name)}"
+                        f" WHERE {quoted(table.column_of[field])} = ?",
+                        (id_,),
+                    )
+                    found += [(table.type.number, table, tuple(key)) for key in rows]
+        return found
 
     # Changed records
 
@@ -235,7 +265,8 @@ class _Piece:
             older = one.version <= copy.version
         if older and not (self.anew and one.hash != copy.hash):
             return 0
-        if self.anew and one.version < copy.version:
+        restored = self.anew and one.version < copy.version
+        if restored:
             self.rows.set_aside(self.space, one.kind, one.id, copy.record, "server-restored")
         table = self.store.by_number.get(one.kind)
         new = Copy(one.version, one.record, one.hash, copy.shown, None, copy.aliases)
@@ -244,10 +275,13 @@ class _Piece:
             row = None
             if self.marks and self.rows.is_marked(one.kind, key):
                 row = self.store.row(table, key)
-                if row is None or table.edits(one.id, copy.record, row, copy.aliases or {}):
+                edited = row is None or table.edits(one.id, copy.record, row, copy.aliases or {})
+                if edited and not restored:
                     return 0  # the user has changed it: the answer to that edit brings the record
-                self.rows.forget_mark(one.kind, key)
-            self.rows.update(table, one.id, copy.record, one.record, new, row)
+                if not edited:
+                    self.rows.forget_mark(one.kind, key)
+            if row is not None or not self.rows.is_marked(one.kind, self.rows.key_of(table, one.id)):
+                self.rows.update(table, one.id, copy.record, one.record, new, row)
         self.ledger.put(one.kind, one.id, new, copy)
         return 1
 
@@ -270,6 +304,8 @@ class _Piece:
         if self.rows.is_marked(one.kind, key):
             row = self.store.row(table, key)
             if row is not None and table.edits(one.id, copy.record, row, copy.aliases or {}):
+                if self.anew:
+                    self.ledger.drop(one.kind, one.id, copy)  # the server never had it: it is new again
                 return True
         if one.kind in _PARENTS and (one.kind, one.id) in self._above_what_is_noted():
             self._hold(one)
@@ -292,22 +328,12 @@ class _Piece:
 
     def _remove_below(self, kind: int, id_: str) -> None:
         """What hangs on a record that left the scope leaves with it."""
-        for name, type_ in TYPES.items():
-            table = self.store.tables.get(name)
-            fields = [field for field, parent in type_.parents.items() if NUMBERS[parent] == kind]
-            for field in fields if table else ():
-                assert table is not None
-                rows = self.store.db.execute(
-                    f"SELECT {', '.join(map(quoted, table.key))} FROM {quoted(table.shape.name)}"
-                    f" WHERE {quoted(table.column_of[field])} = ?",
-                    (id_,),
-                ).fetchall()
-                for key in rows:
-                    child = table.id_of_key(key)
-                    copy = self.store.copy(self.space, type_.number, child)
-                    if copy and copy.shown and not self.rows.is_marked(type_.number, key):
-                        self._remove_below(type_.number, child)
-                        self._remove(type_.number, child, copy)
+        for type_, table, key in self._children(kind, id_):
+            child = table.id_of_key(key)
+            copy = self.store.copy(self.space, type_, child)
+            if copy and copy.shown and not self.rows.is_marked(type_, key):
+                self._remove_below(type_, child)
+                self._remove(type_, child, copy)
 
     def _hold(self, one: _Incoming) -> None:
         """What hangs on it is on its way to the server, which may bring it back: it stays till then."""

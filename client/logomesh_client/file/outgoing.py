@@ -464,7 +464,9 @@ class Outgoing:
                 self.rows.show_another(kind, id_)
             return
         shown = kind in self.store.by_number and (before.shown if before else self.rows.is_free(kind, id_))
-        copy = Copy(version, _sent_record(change, before), 0, shown, None, before.aliases if before else None)
+        copy = Copy(version, _sent_record(change, before), 0, shown)
+        if before is not None and before.aliases and (table := self.store.by_number.get(kind)):
+            copy.aliases = table.still_aliased(id_, before.record, copy.record, before.aliases)
         ledger.put(kind, id_, copy, before)
 
     def _rejected(

@@ -134,8 +134,9 @@ class Rows:
         """
         aliases = copy.aliases or {}
         before = table.as_written(id_, old, aliases)
-        if aliases and old.get("name") != new.get("name"):
-            copy.aliases, aliases = None, {}
+        if aliases:
+            copy.aliases = table.still_aliased(id_, old, new, aliases)
+            aliases = copy.aliases or {}
         after = table.as_written(id_, new, aliases)
         there = before if row is None else row
         theirs = {n for n in range(len(after)) if not same(before[n], after[n])}

@@ -318,6 +318,16 @@ class RowTable:
                 cells[self._place[column]] = cell
         return cells
 
+    def still_aliased(
+        self, id_: str, before: Record, after: Record, aliases: Mapping[str, Cell]
+    ) -> dict[str, Cell] | None:
+        """The aliases of those columns for which both records say the same."""
+        old, new = self.write(id_, before), self.write(id_, after)
+        kept = {
+            name: cell for name, cell in aliases.items() if old[self._place[name]] == new[self._place[name]]
+        }
+        return kept or None
+
     def changed_places(self, agreed: Record, ours: Sequence[Cell], row: Sequence[Cell]) -> set[int]:
         """The columns of a row that are not as agreed: neither what we write nor what was there at first."""
         changed = {n for n, (mine, there) in enumerate(zip(ours, row, strict=True)) if not same(mine, there)}

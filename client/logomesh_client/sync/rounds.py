@@ -163,6 +163,8 @@ class _Round:
             if self.file.link(self.space).pulled:
                 trouble = self._push() or trouble
             self._pull()
+            if self.file.link(self.space).anew:  # what the server lost, or forgot that it deleted
+                prove(self.file, self.server, self.space)
             if trouble or self._next() is None:
                 break
         if trouble is None and self.proof and not self.file.unsent(self.space):
