@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,10 +35,30 @@ _THOUGHTS: Final = """
             WHERE l.space_id = t.space_id AND l.thought_key = t.key AND NOT l.deleted)
     FROM sync_thoughts t WHERE t.space_id = %(space)s AND NOT t.deleted {where}
     ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %(limit)s OFFSET %(offset)s"""
-_MATCHING: Final = "AND t.key = ANY(%(found)s)"
-_TAGGED: Final = """AND EXISTS (
-    SELECT FROM sync_thought_tags l WHERE l.space_id = t.space_id AND l.thought_key = t.key
-    AND l.tag_key = %(tag)s AND NOT l.deleted)"""
+_WHERE: Final = {
+    "text": "AND t.key = ANY(%(found)s)",
+    "tag": """AND EXISTS (
+        SELECT FROM sync_thought_tags l WHERE l.space_id = t.space_id AND l.thought_key = t.key
+        AND l.tag_key = %(tag_key)s AND NOT l.deleted)""",
+    "cluster": """AND EXISTS (
+        SELECT FROM sync_segments c WHERE c.space_id = t.space_id AND c.thought_key = t.key
+        AND c.cluster_id = %(cluster)s AND NOT c.deleted)""",
+    "after": "AND t.updated_at >= %(after)s",
+    "before": "AND t.updated_at < %(before)s",
+    "near": "AND t.key = ANY(%(neighbours)s)",
+}
+"""Filter -> what it demands of a thought (alias t)."""
+_CLUSTERS: Final = """
+    SELECT DISTINCT cluster_id FROM (
+        SELECT cluster_id FROM sync_segments WHERE space_id = %s AND NOT deleted
+        ORDER BY version DESC LIMIT 20000) newest
+    WHERE cluster_id <> '' ORDER BY 1 LIMIT 100"""
+_NEIGHBOURS: Final = """
+    SELECT b.thought_key FROM sync_segments a
+    JOIN sync_segment_neighbors n ON n.space_id = a.space_id AND n.{here}_key = a.key AND NOT n.deleted
+    JOIN sync_segments b ON b.space_id = n.space_id AND b.key = n.{there}_key AND NOT b.deleted
+    WHERE a.space_id = %(space)s AND a.thought_key = %(key)s AND NOT a.deleted
+      AND b.thought_key IS NOT NULL"""
 _TAGS: Final = """
     SELECT g.id, g.name, g.color, count(l.key) FROM sync_tags g
     LEFT JOIN sync_thought_tags l ON l.space_id = g.space_id AND l.tag_key = g.key AND NOT l.deleted
@@ -130,14 +151,66 @@ _DELETED: Final = """
     LEFT JOIN workspaces_person p ON p.id = c.person_id
     ORDER BY gone.version DESC, gone.key LIMIT %(limit)s OFFSET %(offset)s"""
 _NODES: Final = """
-    SELECT t.id, coalesce(nullif(t.title, ''), t.id), t.color, t.position_x, t.position_y
-    FROM sync_thoughts t WHERE t.space_id = %s AND NOT t.deleted
-    ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %s"""
+    SELECT t.key, t.id, left(coalesce(nullif(t.title, ''), t.id), 200), t.color, t.position_x, t.position_y
+    FROM sync_thoughts t WHERE t.space_id = %(space)s AND NOT t.deleted {where}
+    ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %(limit)s"""
 _LINKS: Final = """
-    SELECT DISTINCT a.thought_id, b.thought_id, n.relationship_type FROM sync_segment_neighbors n
-    JOIN sync_segments a ON a.space_id = n.space_id AND a.key = n.source_key AND NOT a.deleted
+    SELECT DISTINCT a.thought_id, b.thought_id, n.relationship_type
+    FROM unnest(%(keys)s::bytea[]) here(key)
+    JOIN sync_segments a ON a.space_id = %(space)s AND a.thought_key = here.key AND NOT a.deleted
+    JOIN sync_segment_neighbors n ON n.space_id = a.space_id AND n.source_key = a.key AND NOT n.deleted
     JOIN sync_segments b ON b.space_id = n.space_id AND b.key = n.target_key AND NOT b.deleted
-    WHERE n.space_id = %s AND NOT n.deleted AND a.thought_id <> b.thought_id LIMIT %s"""
+    JOIN unnest(%(keys)s::bytea[]) there(key) ON there.key = b.thought_key
+    WHERE a.thought_id <> b.thought_id LIMIT %(limit)s"""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which thoughts to show. What is empty demands nothing; what is not is demanded together."""
+
+    text: str = ""
+    tag: str = ""
+    """The id of a tag."""
+    cluster: str = ""
+    after: str = ""
+    """A day, YYYY-MM-DD, on or after which a thought was last changed."""
+    before: str = ""
+    """A day on or before which it was."""
+    near: str = ""
+    """The id of a thought: it, and what is linked with it."""
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {name: value for name, value in vars(self).items() if value}
+
+
+def _filtered(space_id: UUID, asked: Filter) -> tuple[str, dict[str, Any]]:
+    """(SQL, parameters) of a filter."""
+    values: dict[str, Any] = {"space": space_id, **asked.given}
+    if asked.text:
+        values["found"] = _thoughts_found(space_id, asked.text)
+    if asked.tag:
+        values["tag_key"] = key_of("tags", asked.tag)
+    if asked.before:
+        values["before"] = date.fromisoformat(asked.before) + timedelta(days=1)
+    if asked.near:
+        values["neighbours"] = _neighbours(space_id, asked.near)
+    return " ".join(_WHERE[name] for name in asked.given), values
+
+
+def _neighbours(space_id: UUID, id_: str) -> list[bytes]:
+    """The key of a thought and of those that a segment of it is linked with, in either direction."""
+    query = " UNION ".join(
+        _NEIGHBOURS.format(here=here, there=there)
+        for here, there in (("source", "target"), ("target", "source"))
+    )
+    key = key_of("thoughts", id_)
+    return [key, *(found for (found,) in cursor().execute(query, {"space": space_id, "key": key}))]
+
+
+def clusters(space_id: UUID) -> list[str]:
+    """Clusters that segments are in, as far as the newest segments tell."""
+    return [name for (name,) in cursor().execute(_CLUSTERS, (space_id,))]
 
 
 @dataclass(frozen=True)
@@ -153,17 +226,11 @@ class Listed:
     tags: list[str]
 
 
-def thoughts(space_id: UUID, *, text: str = "", tag: str = "", page: int = 1) -> tuple[list[Listed], bool]:
+def thoughts(space_id: UUID, asked: Filter, *, page: int = 1) -> tuple[list[Listed], bool]:
     """A page of thoughts, newest first, and whether more follow."""
-    where = (_MATCHING if text else "") + (_TAGGED if tag else "")
-    parameters = {
-        "space": space_id,
-        "found": _thoughts_found(space_id, text) if text else [],
-        "tag": key_of("tags", tag),
-        "limit": PAGE + 1,
-        "offset": PAGE * (page - 1),
-    }
-    rows = cursor().execute(_THOUGHTS.format(where=where), parameters).fetchall()
+    where, values = _filtered(space_id, asked)
+    values |= {"limit": PAGE + 1, "offset": PAGE * (page - 1)}
+    rows = cursor().execute(_THOUGHTS.format(where=where), values).fetchall()
     listed = [Listed(id_, title or "", start or "", *rest) for id_, title, start, *rest in rows[:PAGE]]
     return listed, len(rows) > PAGE
 
@@ -330,18 +397,24 @@ def names(records: Iterable[tuple[UUID, str, str]]) -> dict[tuple[UUID, str, str
     return found
 
 
-def canvas(space_id: UUID) -> dict[str, Any]:
-    """The thoughts where they were put, in their colours, and the links between them."""
-    rows = cursor().execute(_NODES, (space_id, MOST_ON_A_MAP)).fetchall()
-    nodes = [{"id": id_, "title": title, "color": color, "x": x, "y": y} for id_, title, color, x, y in rows]
-    there = {node["id"] for node in nodes}
-    links = cursor().execute(_LINKS, (space_id, _MOST_LINKS))
-    edges = [
-        {"source": source, "target": target, "type": type_}
-        for source, target, type_ in links
-        if source in there and target in there
-    ]
-    return {"thoughts": nodes, "links": edges}
+def canvas(space_id: UUID, asked: Filter) -> dict[str, Any]:
+    """The thoughts where they were put, in their colours, and the links between them.
+
+    At most `MOST_ON_A_MAP`, the last changed; `limited` says whether there are more.
+    """
+    where, values = _filtered(space_id, asked)
+    rows = cursor().execute(_NODES.format(where=where), {**values, "limit": MOST_ON_A_MAP + 1}).fetchall()
+    shown = rows[:MOST_ON_A_MAP]
+    keys = [key for key, *_ in shown]
+    links = cursor().execute(_LINKS, {"space": space_id, "keys": keys, "limit": _MOST_LINKS})
+    return {
+        "thoughts": [
+            {"id": id_, "title": title, "color": color, "x": x, "y": y}
+            for _, id_, title, color, x, y in shown
+        ],
+        "links": [{"source": source, "target": target, "type": type_} for source, target, type_ in links],
+        "limited": len(rows) > MOST_ON_A_MAP,
+    }
 
 
 def _records(type_: str, space_id: UUID, condition: str, **values: Any) -> list[dict[str, Any]]:

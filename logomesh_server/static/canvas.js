@@ -2,11 +2,14 @@
 "use strict";
 addEventListener("DOMContentLoaded", async () => {
   const map = document.getElementById("map");
-  const answer = await fetch(map.dataset.source, { headers: { Accept: "application/json" } });
-  if (!answer.ok) { map.textContent = "The canvas could not be loaded. Load the page again."; return; }
-  const { thoughts, links } = await answer.json();
+  const answer = await fetch(map.dataset.source, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) { map.textContent = "The canvas could not be loaded. Load the page again."; return; }
+  const { thoughts, links, limited } = await answer.json();
+  const note = document.getElementById("map-note");
+  if (limited) note.textContent = `${note.dataset.limited} ${note.textContent}`;
   const ink = getComputedStyle(document.documentElement);
   const named = (name) => ink.getPropertyValue(name).trim();
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   // A colour is free text in LogoMesh: what the browser does not know is shown in grey.
   const colour = (text) => (text && CSS.supports("color", text) ? text : "#6b7280");
   // What has no position of its own is laid in rows beside the others.
@@ -16,47 +19,102 @@ addEventListener("DOMContentLoaded", async () => {
   // Canvases reach from a handful of pixels to many thousands: marks and words grow with them.
   const reach = (axis) => placed.reduce(([least, most], t) => [Math.min(least, t[axis]), Math.max(most, t[axis])], [Infinity, -Infinity]);
   const [[left, end], [top, bottom]] = [reach("x"), reach("y")];
-  const scale = apart ? Math.min(8, Math.max(1, (end - left) / 1000, (bottom - top) / 600)) : 1;
+  const crowd = Math.max(1, Math.sqrt(thoughts.length / 300));
+  const scale = apart ? Math.min(8, Math.max(1, (end - left) / 1000, (bottom - top) / 600)) / Math.min(4, crowd) : 1;
   const side = Math.ceil(Math.sqrt(thoughts.length));
   const position = (t, n) => (apart && t.x !== null && t.y !== null
     ? { x: t.x, y: t.y }
     : { x: (apart ? right : 0) + (n % side) * 150, y: Math.floor(n / side) * 90 });
+  // Each kind of link has a colour; the three that LogoMesh names have their own.
+  const kinds = [...new Set(links.map((l) => l.type))].sort();
+  const own = { supports: "--good", contradicts: "--bad", related: "--soft" };
+  const others = ["--accent", "--warn"];
+  const line = (type) => named(own[type] || others[kinds.filter((k) => !own[k]).indexOf(type) % others.length]);
   const styles = () => [
-    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "min-zoomed-font-size": 7, "border-width": scale, "border-color": named("--line") } },
-    { selector: "edge", style: { width: 1.2 * scale, "line-color": named("--soft"), opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "target-arrow-color": named("--soft"), "arrow-scale": 0.8 * scale } },
-    { selector: 'edge[type = "contradicts"]', style: { "line-color": named("--bad"), "target-arrow-color": named("--bad") } },
-    { selector: 'edge[type = "supports"]', style: { "line-color": named("--good"), "target-arrow-color": named("--good") } },
-    { selector: ".far", style: { opacity: 0.12 } },
+    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "min-zoomed-font-size": 7, "border-width": scale, "border-color": named("--line"), "text-background-color": named("--card"), "text-background-opacity": 0.75, "text-background-padding": scale } },
+    { selector: "edge", style: { width: 1.2 * scale, opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "arrow-scale": 0.8 * scale } },
+    ...kinds.map((type) => ({ selector: `edge[kind = ${kinds.indexOf(type)}]`, style: { "line-color": line(type), "target-arrow-color": line(type), "line-style": own[type] ? "solid" : "dashed" } })),
+    { selector: ".off", style: { display: "none" } },
+    { selector: ".far", style: { opacity: 0.1 } },
     { selector: ".found", style: { "border-width": 4 * scale, "border-color": named("--accent"), "z-index": 9 } },
   ];
   const graph = cytoscape({
     container: map,
     elements: [
       ...thoughts.map((t, n) => ({ data: { id: "t" + t.id, open: t.id, title: t.title, colour: colour(t.color) }, position: position(t, n) })),
-      ...links.map((l, n) => ({ data: { id: "l" + n, source: "t" + l.source, target: "t" + l.target, type: l.type } })),
+      ...links.map((l, n) => ({ data: { id: "l" + n, source: "t" + l.source, target: "t" + l.target, kind: kinds.indexOf(l.type) } })),
     ],
     layout: { name: "preset", fit: true, padding: 30 },
-    minZoom: 0.02, maxZoom: 4, wheelSensitivity: 0.3, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
+    minZoom: 0.02, maxZoom: 4, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
     style: styles(),
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => graph.style(styles()));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { graph.style(styles()); legend(); });
   graph.autoungrabify(true);
   graph.on("resize", () => graph.fit(undefined, 30));
+
+  // One thought and its neighbours
+  const chosen = document.getElementById("chosen");
   const show = (near) => graph.batch(() => { graph.elements().removeClass("far found"); if (near) graph.elements().not(near).addClass("far"); });
-  graph.on("tap", "node", (event) => show(event.target.closedNeighborhood()));
-  graph.on("tap", (event) => { if (event.target === graph) show(null); });
+  const choose = (node) => {
+    if (!node) { show(null); chosen.hidden = true; return; }
+    show(node.closedNeighborhood(":visible"));
+    node.addClass("found");
+    const id = encodeURIComponent(node.data("open"));
+    chosen.hidden = false;
+    chosen.querySelector("h2").textContent = node.data("title");
+    const beside = node.neighborhood("node").length;
+    chosen.querySelector("p").textContent = `${beside} ${beside === 1 ? "neighbour" : "neighbours"}`;
+    chosen.querySelector("[data-to=open]").href = map.dataset.open + id;
+    chosen.querySelector("[data-to=near]").href = map.dataset.near + id;
+  };
+  graph.on("tap", "node", (event) => choose(event.target));
+  graph.on("tap", (event) => { if (event.target === graph) choose(null); });
   graph.on("dbltap", "node", (event) => { location.href = map.dataset.open + encodeURIComponent(event.target.data("open")); });
+  if (map.dataset.middle) { const node = graph.getElementById("t" + map.dataset.middle); if (node.length) choose(node); }
+
+  // Kinds of links, to look at or to leave out
+  const hidden = new Set();
+  const legend = () => {
+    const counts = kinds.map((type) => links.filter((l) => l.type === type).length);
+    document.getElementById("legend").replaceChildren(...kinds.slice(0, 12).map((type, n) => {
+      const label = document.createElement("label");
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: !hidden.has(n) });
+      box.addEventListener("change", () => {
+        hidden[box.checked ? "delete" : "add"](n);
+        graph.edges(`[kind = ${n}]`).toggleClass("off", !box.checked);
+      });
+      const mark = document.createElement("span");
+      mark.className = "line";
+      mark.style.background = line(type);
+      label.append(box, mark, `${type} ${counts[n]}`);
+      return label;
+    }));
+  };
+  legend();
+
+  // Nearer, farther, about
   const zoom = (factor) => graph.zoom({ level: graph.zoom() * factor, renderedPosition: { x: map.clientWidth / 2, y: map.clientHeight / 2 } });
-  document.getElementById("fit").onclick = () => { show(null); graph.fit(undefined, 30); };
+  const fit = () => { choose(null); graph.fit(undefined, 30); };
+  document.getElementById("fit").onclick = fit;
   document.getElementById("nearer").onclick = () => zoom(1.4);
   document.getElementById("farther").onclick = () => zoom(1 / 1.4);
-  document.getElementById("find").oninput = (event) => {
+  const steps = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
+  map.addEventListener("keydown", (event) => {
+    if (steps[event.key]) graph.panBy({ x: steps[event.key][0], y: steps[event.key][1] });
+    else if (event.key === "+" || event.key === "=") zoom(1.4);
+    else if (event.key === "-") zoom(1 / 1.4);
+    else if (event.key === "0") fit();
+    else return;
+    event.preventDefault();
+  });
+  // What is typed is found among what is drawn; Enter asks the server for all that match.
+  document.getElementById("find").addEventListener("input", (event) => {
     const words = event.target.value.trim().toLowerCase();
     show(null);
     if (!words) return;
     const found = graph.nodes().filter((node) => node.data("title").toLowerCase().includes(words));
     found.addClass("found");
-    if (found.length) graph.animate({ fit: { eles: found, padding: 60 }, duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 250 });
-  };
+    if (found.length) graph.animate({ fit: { eles: found, padding: 60 }, duration: still ? 0 : 250 });
+  });
   map.dataset.ready = String(thoughts.length);
 });

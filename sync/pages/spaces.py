@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -41,10 +42,10 @@ def space_page(request: HttpRequest, caller: Caller, space: str) -> HttpResponse
 
 
 def _listed(request: HttpRequest, opened: OpenSpace, problem: Problem | None = None) -> HttpResponse:
-    text, tag, page = sound(request.GET.get("q", "")), sound(request.GET.get("tag", "")), page_in(request)
-    context: dict[str, Any] = {**frame(opened), "q": text, "tag": tag, "page": page}
-    context["thoughts"], more = browsing.thoughts(opened.id, text=text, tag=tag, page=page)
-    context |= pages(page, more, q=text, tag=tag)
+    asked, page = _asked(request), page_in(request)
+    context: dict[str, Any] = {**frame(opened), "asked": asked, "page": page}
+    context["thoughts"], more = browsing.thoughts(opened.id, asked, page=page)
+    context |= pages(page, more, **_query(asked))
     if request.headers.get("HX-Request"):
         return render(request, "sync/thoughts.html", context)
     context |= {"tags": browsing.tags(opened.id), "problem": problem}
@@ -55,11 +56,39 @@ def _listed(request: HttpRequest, opened: OpenSpace, problem: Problem | None = N
 
 @member_page("GET")
 def canvas_page(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
+    """The canvas with its filter, and the same thoughts as a table beside it."""
     opened = open_space(caller, space, Act.READ)
-    listed, _more = browsing.thoughts(opened.id)
-    return render(request, "sync/canvas.html", {**frame(opened), "thoughts": listed})
+    asked, page = _asked(request), page_in(request)
+    context: dict[str, Any] = {**frame(opened), "asked": asked, "most": browsing.MOST_ON_A_MAP}
+    context["thoughts"], more = browsing.thoughts(opened.id, asked, page=page)
+    context |= pages(page, more, **_query(asked))
+    context |= {
+        "tags": browsing.tags(opened.id),
+        "clusters": browsing.clusters(opened.id),
+        "source": address("canvas_data", opened.id, **_query(asked)),
+    }
+    if asked.near:
+        context["near"] = browsing.named(opened.id, "thoughts", asked.near)
+    return render(request, "sync/canvas.html", context)
 
 
 @member_page("GET")
 def canvas_data(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
-    return json_answer(browsing.canvas(open_space(caller, space, Act.READ).id))
+    return json_answer(browsing.canvas(open_space(caller, space, Act.READ).id, _asked(request)))
+
+
+def _asked(request: HttpRequest) -> browsing.Filter:
+    """The filter in an address. A day that is none demands nothing."""
+    text, tag, cluster, near = (sound(request.GET.get(name, "")) for name in ("q", "tag", "cluster", "near"))
+    return browsing.Filter(text, tag, cluster, _day(request, "after"), _day(request, "before"), near)
+
+
+def _query(asked: browsing.Filter) -> dict[str, str]:
+    return {("q" if name == "text" else name): value for name, value in asked.given.items()}
+
+
+def _day(request: HttpRequest, name: str) -> str:
+    try:
+        return date.fromisoformat(request.GET.get(name, "")).isoformat()
+    except ValueError:
+        return ""

@@ -147,6 +147,43 @@ def test_a_viewer_changes_nothing_and_is_offered_nothing(people: People, eva: De
     assert "<textarea" not in page and ">Edit<" not in page and "Ten mg" in page
 
 
+# --- the canvas ---
+
+
+def drawn(ben: Browser, query: str = "") -> tuple[set[str], int]:
+    """The thoughts that the canvas draws, and how many links."""
+    answer = ben.get(f"canvas.json{query}").json()
+    assert not answer["limited"]
+    return {thought["id"] for thought in answer["thoughts"]}, len(answer["links"])
+
+
+def test_the_canvas_shows_what_is_asked_for(people: People, eva: Device, ben: Browser) -> None:
+    eva.push(
+        change("thoughts", "t2", set={"title": "Dreams", "updated_at": "2025-03-01T12:00:00.000000Z"}),
+        change("segments", "s3", set={"thought_id": "t2", "content": "x", "cluster_id": "night"}),
+        change("segment_neighbors", "s3/s1/related", set={}),
+        change("thoughts", "t3", set={"title": "Alone"}),
+    )
+    assert drawn(ben) == ({"t1", "t2", "t3"}, 1)
+    assert drawn(ben, "?near=t1") == ({"t1", "t2"}, 1)
+    assert drawn(ben, "?tag=tag_memory") == ({"t1"}, 0)
+    assert drawn(ben, "?cluster=night") == ({"t2"}, 0)
+    assert drawn(ben, "?after=2025-03-01&before=2025-03-01") == ({"t2"}, 0)
+    assert drawn(ben, "?before=2025-02-28&after=nonsense") == (set(), 0)
+    assert drawn(ben, "?q=dreams") == ({"t2"}, 0)
+    said = ben.reads("canvas?near=t1")
+    assert "Dreams" in said and "Alone" not in said
+
+
+def test_a_large_space_is_drawn_in_part_and_says_so(
+    people: People, eva: Device, ben: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eva.push(change("thoughts", "t2", set={"title": "Newer", "updated_at": "2025-03-01T12:00:00.000000Z"}))
+    monkeypatch.setattr(browsing, "MOST_ON_A_MAP", 1)
+    answer = ben.get("canvas.json").json()
+    assert answer["limited"] and [thought["title"] for thought in answer["thoughts"]] == ["Newer"]
+
+
 # --- Markdown ---
 
 
