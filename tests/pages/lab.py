@@ -22,6 +22,8 @@ def begin(page: Page, served: Serving, space: str = "Memory study", kind: str = 
 
 def add_space(page: Page, served: Serving, name: str, kind: str) -> str:
     page.goto(served.url)
+    if not page.get_by_label("Name", exact=True).is_visible():
+        page.locator("summary", has_text="A new space").click()
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label(kind).check()
     page.get_by_role("button", name="Make the space").click()

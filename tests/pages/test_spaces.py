@@ -1,0 +1,239 @@
+"""Thoughts, history, conflicts and the canvas in a real browser, on a server as `make run` starts it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.logomesh_server.processes import Serving, manage
+from tests.pages.lab import PASSWORD
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("spaces")]
+
+MADE = """
+import json
+from workspaces import actions
+ana, ben = (actions.register(f"{n.lower()}@lab.example", "%s", n) for n in ("Ana", "Ben"))
+lab = actions.create_workspace("Sleep lab", by=ana)
+actions.set_member_role(lab.pk, ben.email, "member", by=ana)
+space = actions.create_space(lab.pk, "Sleep study", "shared", by=ana)
+actions.share_with_person(space.pk, ben.email, "editor", by=ana)
+tokens = {p.name: actions.issue_device(p, f"{p.name}'s laptop")[1] for p in (ana, ben)}
+print("MADE" + json.dumps({"space": str(space.pk), "tokens": tokens}))
+"""
+
+
+@dataclass
+class Lab:
+    """A shared space in which Ana and Ben may write."""
+
+    server: str
+    space: str
+    tokens: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"{self.server}/spaces/{self.space}"
+
+    def push(self, who: str, *changes: dict[str, Any], seen: int = 0) -> list[dict[str, Any]]:
+        answer = httpx.post(
+            f"{self.server}/api/v1/spaces/{self.space}/changes",
+            headers={"Authorization": f"Token {self.tokens[who]}"},
+            content=json.dumps({"seen": seen, "changes": changes}),
+            timeout=60,
+        )
+        results: list[dict[str, Any]] = answer.json()["results"]
+        return results
+
+    def collide(self, id_: str, title: str) -> None:
+        """Ben and Ana give a new thought another title each, neither having seen the other's."""
+        base = self.push("Ana", new("thoughts", id_, title=title))[0]["version"]
+        assert self.push("Ben", new("thoughts", id_, base, title=f"{title} by Ben"))[0]["status"] == "applied"
+        assert (
+            self.push("Ana", new("thoughts", id_, base, title=f"{title} by Ana"))[0]["status"] == "conflict"
+        )
+
+
+def new(type_: str, id_: str, base: int = 0, **fields: Any) -> dict[str, Any]:
+    return {"change_id": str(uuid4()), "type": type_, "id": id_, "base": base, "set": fields}
+
+
+@pytest.fixture(scope="module")
+def lab(served: Serving) -> Lab:
+    said = manage(served.data, "shell", "-c", MADE % PASSWORD)
+    made = json.loads(said.stdout.partition("MADE")[2])
+    return Lab(served.url, made["space"], made["tokens"])
+
+
+@pytest.fixture
+def errors() -> Iterator[list[str]]:
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+def sign_in(browser: Browser, lab: Lab, name: str, errors: list[str], **context: Any) -> Page:
+    page = browser.new_context(**context).new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.goto(f"{lab.server}/sign-in")
+    page.get_by_label("E-mail address").fill(f"{name.lower()}@lab.example")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Your spaces")).to_be_visible()
+    return page
+
+
+def test_a_thought_is_written_tagged_deleted_and_brought_back(
+    browser: Browser, lab: Lab, errors: list[str]
+) -> None:
+    page = sign_in(browser, lab, "Ana", errors)
+    page.goto(lab.url)
+    page.get_by_label("Title").fill("Spindles")
+    page.get_by_role("button", name="Write it").click()
+
+    # A segment of Markdown, by keyboard; a tag
+    page.locator("summary", has_text="Add a segment").click()
+    adding = page.locator("details.adding")
+    adding.get_by_label("Title").fill("Plan")
+    adding.locator("select").select_option("markdown")
+    adding.locator("textarea").fill("Do *this* <script>document.title = 'hurt'</script>")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".prose em", has_text="this")).to_be_visible()
+    expect(page.get_by_text("<script>")).to_be_visible()
+    page.locator("aside").get_by_label("A tag to add").fill("sleep")
+    page.keyboard.press("Enter")
+    expect(page.locator("aside .tag", has_text="sleep")).to_be_visible()
+
+    # In place: leaving the form changes nothing, saving does
+    segment = page.locator("article.segment")
+    segment.get_by_role("link", name="Edit").click()
+    segment.locator("textarea").fill("Never")
+    page.keyboard.press("Escape")
+    expect(segment.locator(".prose")).to_contain_text("Do this")
+    segment.get_by_role("link", name="Edit").click()
+    segment.locator("textarea").fill("Do **that**")
+    segment.get_by_role("button", name="Save").click()
+    expect(page.locator(".prose strong", has_text="that")).to_be_visible()
+
+    # An earlier version comes back
+    segment.get_by_role("link", name="History").click()
+    expect(page.locator("ins", has_text="that")).to_be_visible()
+    page.get_by_role("button", name="Restore this version").last.click()
+    expect(page.get_by_text("That version is back.")).to_be_visible()
+    page.get_by_role("link", name="Thought", exact=True).click()
+    expect(page.locator(".prose em", has_text="this")).to_be_visible()
+
+    # Gone, with what hangs on it, and back
+    page.locator("summary", has_text="Delete this thought").click()
+    expect(page.get_by_text("It goes with its 1 segment")).to_be_visible()
+    page.get_by_role("button", name="Delete it").click()
+    page.get_by_role("link", name="Bring it back").click()
+    page.get_by_role("button", name="Bring it back").click()
+    expect(page.locator(".prose em", has_text="this")).to_be_visible()
+    expect(page.locator("aside .tag", has_text="sleep")).to_be_visible()
+    page.goto(f"{lab.url}/timeline")
+    expect(page.locator(".timeline > li").first).to_contain_text("restored")
+    expect(page.locator("time").first).not_to_contain_text("UTC")
+
+
+def test_two_people_meet_at_one_conflict(browser: Browser, lab: Lab, errors: list[str]) -> None:
+    for number in range(3):
+        lab.collide(f"meeting{number}", f"Meeting {number}")
+    ana, ben = (sign_in(browser, lab, name, errors) for name in ("Ana", "Ben"))
+    for page in (ana, ben):
+        page.goto(f"{lab.server}/conflicts")
+        expect(page.locator("article.conflict")).to_have_count(3)
+    expect(ana.locator("article.conflict").first.locator("mark", has_text="Ana")).to_be_visible()
+
+    # One key; the other, who was slower, keeps the words that he typed
+    ana.keyboard.press("2")
+    expect(ana.get_by_text("Decided.")).to_be_visible()
+    ben.keyboard.press("e")
+    ben.locator("article.conflict textarea").first.fill("Our meeting")
+    ben.locator("article.conflict").first.get_by_role("button", name="Save").click()
+    expect(ben.get_by_text("This was not saved.")).to_be_visible()
+    expect(ben.locator(".note textarea")).to_have_value("Our meeting")
+    errors[:] = [error for error in errors if "409" not in error]
+
+    # Undo by a key, and decide anew
+    ana.keyboard.press("u")
+    expect(ana.get_by_text("It reads as before your decision.")).to_be_visible()
+    ana.goto(f"{lab.url}/thought?id=meeting0")
+    expect(ana.get_by_role("heading", name="Meeting 0 by Ben")).to_be_visible()
+
+    # The rest alike
+    ana.goto(f"{lab.server}/conflicts")
+    expect(ana.locator("article.conflict")).to_have_count(2)
+    ana.locator("summary", has_text="Decide all 2 alike").click()
+    ana.get_by_role("button", name="Take the other, everywhere").click()
+    expect(ana.get_by_text("2 conflicts are decided.")).to_be_visible()
+    expect(ana.get_by_text("Nothing waits for you.")).to_be_visible()
+
+
+def test_an_edit_on_a_slow_network_meets_anothers(browser: Browser, lab: Lab, errors: list[str]) -> None:
+    base = lab.push("Ana", new("thoughts", "slow", title="Slow", description="First."))[0]["version"]
+    page = sign_in(browser, lab, "Ben", errors)
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 400, "downloadThroughput": 25_000, "uploadThroughput": 25_000},
+    )
+    page.goto(f"{lab.url}/thought?id=slow")
+    page.locator("#thought").get_by_role("link", name="Edit").click()
+    page.locator("#thought").get_by_label("Description").fill("First. And Ben's.")
+    lab.push("Ana", new("thoughts", "slow", base, title="Slower"))
+    page.locator("#thought").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("put together with what somebody else wrote")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Slower")).to_be_visible()
+    expect(page.get_by_text("First. And Ben's.")).to_be_visible()
+
+
+def test_the_home_follows_by_itself_and_the_canvas_shows_neighbours(
+    browser: Browser, lab: Lab, errors: list[str]
+) -> None:
+    lab.push(
+        "Ana",
+        new("thoughts", "hub", title="Hub", position_x=0, position_y=0),
+        new("segments", "hub_s", thought_id="hub", content="x"),
+        new("thoughts", "leaf", title="Leaf", position_x=300, position_y=200),
+        new("segments", "leaf_s", thought_id="leaf", content="x"),
+        new("segment_neighbors", "leaf_s/hub_s/supports"),
+    )
+    page = sign_in(browser, lab, "Ben", errors)
+    lab.push("Ana", new("thoughts", "fresh", title="Fresh from the train"))
+    page.evaluate("htmx.ajax('GET', '/', '#spaces')")  # as it does by itself every 20 s
+    expect(page.locator(".lately").get_by_role("link", name="Fresh from the train")).to_be_visible()
+
+    page.goto(f"{lab.url}/canvas?near=hub")
+    expect(page.locator("#map[data-ready='2']")).to_be_visible()
+    expect(page.locator("#chosen h2")).to_have_text("Hub")
+    expect(page.locator("#chosen p")).to_have_text("1 neighbour")
+    expect(page.locator("#legend")).to_contain_text("supports 1")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.locator("#chosen").get_by_role("link", name="Open").click()
+    expect(page.get_by_role("heading", name="Hub")).to_be_visible()
+
+
+def test_reading_works_without_javascript(browser: Browser, lab: Lab, errors: list[str]) -> None:
+    lab.push("Ana", new("thoughts", "plain", title="Plain", created_at="2025-05-04T10:00:00Z"))
+    page = sign_in(browser, lab, "Ben", errors, java_script_enabled=False)
+    page.goto(f"{lab.url}?q=Plain")
+    page.get_by_role("link", name="Plain").click()
+    expect(page.get_by_text("4 May 2025")).to_be_visible()
+    page.locator("#thought").get_by_role("link", name="Edit").click()
+    page.locator("#thought").get_by_label("Title").fill("Plainer")
+    page.locator("#thought").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Plainer")).to_be_visible()
+    for path in ("", "/canvas", "/timeline", "/deleted", "/history?type=thoughts&id=plain"):
+        page.goto(f"{lab.url}{path}")
+        expect(page.locator("main")).to_contain_text(re.compile("Plain|Kept for"))
