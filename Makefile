@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz fuzz-api mutants check format hostile bench screenshots schema reference requirements clean
+.PHONY: help run setup test fuzz fuzz-client fuzz-api mutants check format hostile bench screenshots schema reference requirements clean
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ test: $(VENV)/.development ## Run the whole suite against real PostgreSQL and Re
 
 fuzz: $(VENV)/.development ## Let simulated devices sync against a server that breaks: MINUTES=, or SEED= and STEPS=
 	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz-client: $(VENV)/.development ## Let real clients on real files sync while all around them breaks: MINUTES=, or SEED= and STEPS=
+	$(BIN)/python -m tests.client.fuzz $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
 		$(if $(MINUTES),--minutes $(MINUTES))
 
 fuzz-api: $(VENV)/.development ## Ask every operation of the API with many made-up requests

@@ -651,8 +651,11 @@ class Hands:
         """A script of the user's own replaces a whole row."""
         if (id_ := self.thought()) is not None:
             title = f"{prose.token(self.chance)} {prose.token(self.chance)}"
+            lost = self.app._segments_of(id_) if self.app.foreign_keys else []
             self.app.replace_row("thoughts", self.app.thought_key, id_, title=title)
             self.wrote("edit", "thoughts", id_, title=title)
+            for segment in lost:  # to SQLite that is a deletion, which takes them along
+                self.wrote("delete", "segments", segment[self.app.segment_key], gone=True)
 
 
 def _given(**values: Any) -> dict[str, Any]:
