@@ -13,7 +13,7 @@ from logomesh_client.cli.options import one_file, with_desk
 from logomesh_client.cli.saying import count
 from logomesh_client.cli.syncing import round_of, tell_report
 from logomesh_client.file import LogoMeshFile, SpaceLink
-from logomesh_client.profiles import Profile
+from logomesh_client.profiles import Profile, SyncMode
 from logomesh_client.wire import Server
 
 
@@ -45,6 +45,12 @@ def attach(
     The filters choose what of the spaces comes to this file. Attaching again changes them, and adds spaces.
     """
     profile = desk.profile()
+    if profile.sync_mode is not SyncMode.HYBRID:
+        raise Failure(
+            Exit.USAGE,
+            f"The profile {profile.name} is {profile.sync_mode.value}: no file is kept in step with it.",
+            f"logomesh profiles --profile {profile.name} --mode hybrid",
+        )
     with desk.server(profile) as server:
         scope = scope_of(tags, clusters, after, before)
         home_link, links = links_for(server, profile, home, others, scope)

@@ -68,9 +68,10 @@ def migrate(
         told = _Progress(desk.voice, stack)
         found = Migration(file, server, target["id"], told).run(strategy, filters, dry_run)
         stack.close()
-        _tell(desk.voice, file, target, found, dry_run)
         result: dict[str, Any] = {"import": found}
-        code = Exit.DONE if found["state"] == "done" else Exit.REFUSED
+        rehearsed = dry_run and found["state"] == "ready" and found["report"] is not None
+        code = Exit.DONE if found["state"] == "done" or rehearsed else Exit.REFUSED
+        _tell(desk.voice, file, target, found, code, dry_run)
         if strategy == "hybrid" and code is Exit.DONE and not dry_run:
             home, others = links_for(server, profile, target["id"], (), {})
             with LogoMeshFile.open(file) as opened:
@@ -105,9 +106,11 @@ def _nothing(position: int) -> None:
     pass
 
 
-def _tell(voice: Voice, file: Path, target: dict[str, Any], found: dict[str, Any], dry_run: bool) -> None:
+def _tell(
+    voice: Voice, file: Path, target: dict[str, Any], found: dict[str, Any], code: Exit, dry_run: bool
+) -> None:
     report, problem = found.get("report") or {}, found.get("problem") or {}
-    if found["state"] != "done":
+    if code is not Exit.DONE:
         voice.say(f"{file.name} was not brought over: {found['state']}.", fg="red")
         if problem:
             voice.say(f"  {problem.get('detail') or problem.get('type')}")

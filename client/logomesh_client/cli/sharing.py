@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
+from logomesh_client import sharing as moving
 from logomesh_client.cli.desk import Desk, find_space
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import existing_file, with_desk
 from logomesh_client.cli.saying import count, short
 from logomesh_client.cli.syncing import round_of, tell_report
 from logomesh_client.file import LogoMeshFile
+from logomesh_client.sharing import Moved
 from logomesh_client.wire import Problem
 
-_AT_ONCE = 1000
 _TYPES = ("thoughts", "segments", "tags")
 
 
@@ -41,8 +42,7 @@ def share(desk: Desk, thoughts: tuple[str, ...], space: str, path: Path | None) 
             if found is None:
                 raise Failure(Exit.ATTENTION, f"{id_} is in no space yet.", "Sync first: logomesh sync")
             by_space.setdefault(found, []).append(id_)
-        moved: dict[str, int] = {}
-        left: list[Any] = []
+        moved = Moved()
         for source, chosen in by_space.items():
             link = file.link(source)
             with desk.server_for(file, link.server) as server:
@@ -50,23 +50,20 @@ def share(desk: Desk, thoughts: tuple[str, ...], space: str, path: Path | None) 
                 if target["id"] == source:
                     desk.voice.say(f"{count(len(chosen), 'thought')} of these already in {target['name']}.")
                     continue
-                for start in range(0, len(chosen), _AT_ONCE):
-                    done = server.move(source, chosen[start : start + _AT_ONCE], target["id"])
-                    for type_, number in done["moved"].items():
-                        moved[type_] = moved.get(type_, 0) + number
-                    left += done["left"]
+                done = moving.share(server, source, chosen, target["id"])
+                moved.add({"moved": done.numbers, "left": done.left})
         if target["id"] not in {link.space for link in file.links()}:
             desk.voice.warn(
                 f"{file.path.name} is not attached to {target['name']}, so these thoughts leave the file."
                 f" To see them: logomesh attach {file.path.name} --home … --with {target['name']!r}"
             )
         report = round_of(desk, file)
-        said = ", ".join(f"{number:,} {type_}" for type_, number in moved.items()) or "nothing"
+        said = ", ".join(f"{number:,} {type_}" for type_, number in moved.numbers.items()) or "nothing"
         desk.voice.say(f"Moved to {target['name']}: {said}.")
-        for type_, id_ in left:
+        for type_, id_ in moved.left:
             desk.voice.say(f"  left behind and deleted: {type_} {id_}")
         code = tell_report(desk, file, report)
-        desk.voice.result({"to": target["id"], "moved": moved, "left": left, "sync": report})
+        desk.voice.result({"to": target["id"], "moved": moved.numbers, "left": moved.left, "sync": report})
     return int(code)
 
 

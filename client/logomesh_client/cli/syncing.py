@@ -20,7 +20,9 @@ from logomesh_client.cli.options import some_files, with_desk
 from logomesh_client.cli.saying import count
 from logomesh_client.file import LogoMeshFile, State
 from logomesh_client.profiles import SyncMode
+from logomesh_client.sharing import due, share
 from logomesh_client.sync import Agent, Report, sync_once
+from logomesh_client.wire import Server, WireError
 
 _EXITS = {
     State.ONLINE: Exit.DONE,
@@ -82,7 +84,28 @@ def round_of(desk: Desk, file: LogoMeshFile) -> dict[str, Any]:
         with desk.server_for(file, url) as server:
             found = sync_once(file, server, spaces, new_identity=desk.new_identity(file, url))
             report.spaces += found.spaces
+            if moved := follow_rules(desk, file, url, server):
+                desk.voice.say(f"  moved by a rule: {', '.join(moved)}")
+                sync_once(file, server, spaces)
     return _as_json(file, report)
+
+
+def follow_rules(desk: Desk, file: LogoMeshFile, url: str, server: Server) -> list[str]:
+    """Move what the rules of the profile send to another space; the ids of the thoughts that went."""
+    profile = desk.profiles.of_server(url)
+    if profile is None or not profile.rules:
+        return []
+    named = {link.name: link.space for link in file.links() if link.server == url}
+    rules = {tag: named.get(space, space) for tag, space in profile.rules.items()}
+    home = next(link.space for link in file.links() if link.home)
+    gone: list[str] = []
+    for space, thoughts in due(file, rules).items():
+        try:
+            share(server, home, thoughts, space)
+            gone += thoughts
+        except WireError as error:
+            desk.voice.warn(f"A rule could not move {count(len(thoughts), 'thought')}: {error}")
+    return gone
 
 
 def _as_json(file: LogoMeshFile, report: Report) -> dict[str, Any]:
@@ -177,7 +200,7 @@ def _agents_of(desk: Desk, path: Path, stack: ExitStack) -> list[Agent]:
                     server,
                     spaces=spaces,
                     new_identity=lambda url=url: _anew(desk, path, url),  # type: ignore[misc]
-                    told=lambda report: _told(desk, path, report),
+                    told=lambda report, url=url, server=server: _told(desk, path, url, server, report),  # type: ignore[misc]
                 )
             )
     return agents
@@ -200,8 +223,11 @@ def _run(agent: Agent, problems: list[Exception], stopping: threading.Event) -> 
 _last_state: dict[tuple[Path, str], tuple[State, str]] = {}
 
 
-def _told(desk: Desk, path: Path, report: Report) -> None:
-    """A line for each round that did something, or that changed a state."""
+def _told(desk: Desk, path: Path, url: str, server: Server, report: Report) -> None:
+    """A line for each round that did something, or that changed a state; then the rules."""
+    if report.sent or report.received:
+        with LogoMeshFile.open(path) as file:
+            follow_rules(desk, file, url, server)
     at = time.strftime("%H:%M:%S")
     for one in report.spaces:
         known, now = _last_state.get((path, one.space)), (one.state, one.reason)

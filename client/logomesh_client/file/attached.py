@@ -233,6 +233,20 @@ class LogoMeshFile:
         rows = self._store.db.execute(query, (title,)).fetchall()
         return [str(id_) for (id_,) in rows]
 
+    def tagged(self, name: str) -> list[str]:
+        """The ids of the thoughts that have a tag of this name."""
+        link, tag = (self._store.by_number.get(NUMBERS[type_]) for type_ in ("thought_tags", "tags"))
+        if link is None or tag is None or tag.id_column is None or "name" not in tag.column_of:
+            return []
+        thought, tag_id = (quoted(link.column_of[field]) for field in ("thought_id", "tag_id"))
+        links, tags = quoted(link.shape.name), quoted(tag.shape.name)
+        query = (
+            f"SELECT DISTINCT l.{thought} FROM {links} AS l"
+            f" JOIN {tags} AS t ON t.{quoted(tag.id_column)} = l.{tag_id}"
+            f" WHERE t.{quoted(tag.column_of['name'])} = ?"
+        )
+        return [str(id_) for (id_,) in self._store.db.execute(query, (name,)).fetchall()]
+
     def hidden(self) -> list[tuple[str, str, str]]:
         """(space, type, id) of records that the file cannot show: another space's has the same id."""
         rows = self._store.db.execute(
