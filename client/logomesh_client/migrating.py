@@ -61,22 +61,35 @@ class Migration:
         named = f"{self.path}\0{server.address.url}\0{space}".encode(errors="surrogatepass")
         self.folder = data_folder() / "migrations" / hashlib.sha256(named).hexdigest()[:32]
 
-    def assess(self) -> dict[str, Any]:
-        """The import, assessed and ready to be started (or failed); nothing is in the space yet."""
-        found = self._import()
-        return self._until(found, lambda state: state not in ("uploaded", "assessing"))
+    def assess(self, salvage: bool = False) -> dict[str, Any]:
+        """The import, assessed and ready to be started (or failed); nothing is in the space yet.
+
+        `salvage`: of a damaged file take what can still be read.
+        """
+        found = self._until(self._import(), _is_assessed)
+        if salvage and found["state"] == "failed" and (found["problem"] or {}).get("type") == "damaged":
+            found = self._until(self.server.act_on_import(found["id"], "salvage"), _is_assessed)
+        return found
 
     def run(
-        self, strategy: str, filters: dict[str, Any] | None = None, dry_run: bool = False
+        self,
+        strategy: str,
+        filters: dict[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
+        salvage: bool = False,
     ) -> dict[str, Any]:
-        """Copy it, and wait for the end. Returns the import as it ended, with its report."""
-        found = self.assess()
+        """Copy it, and wait for the end. Returns the import as it ended, with its report.
+
+        After a rehearsal (`dry_run`) it is `ready` again, and the next call begins for good.
+        """
+        found = self.assess(salvage)
         if found["state"] == "ready":
             found = self.server.start_import(found["id"], strategy, filters, dry_run)
         elif found["state"] == "paused":
             found = self.server.act_on_import(found["id"], "resume")
         found = self._until(found, lambda state: state in ENDED or state in ("paused", "ready"))
-        if found["state"] == "done" and not dry_run:
+        if found["state"] == "done":
             self.forget()
         return found
 
@@ -184,3 +197,7 @@ class Migration:
             time.sleep(_LOOK_SECONDS)
             found = self.server.find_import(found["id"])
         return found
+
+
+def _is_assessed(state: str) -> bool:
+    return state not in ("uploaded", "assessing")

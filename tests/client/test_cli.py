@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import pytest
 
 from logomesh_client import cli
@@ -244,6 +245,51 @@ def test_sharing_moves_a_thought_to_another_space(machine: Any) -> None:
     assert titles(ana.home / "shared.sqlite3") == ["Known"]
 
 
+def test_a_copied_file_becomes_a_device_of_its_own(machine: Any) -> None:
+    one = machine("desk")
+    space(one, "Copied")
+    path = one.file("first.sqlite3", "Before")
+    one.run("attach", path, "--home", "Copied")
+    copy = path.with_name("second.sqlite3")
+    copy.write_bytes(path.read_bytes())
+    for number in range(3):
+        write(path, f"Here {number}")
+        write(copy, f"There {number}")
+        one.run("sync", path)
+        one.run("sync", copy)
+    one.run("sync", path)
+    assert titles(path) == titles(copy)
+    assert len(titles(path)) == 7
+    assert one.json("status", path, copy)["files"][1]["spaces"][0]["proved"]
+
+
+def test_access_that_is_taken_away(machine: Any) -> None:
+    ana, ben = machine("ana"), machine("ben", "ben")
+    shared = space(ana, "Taken away", "--shared")
+    own = space(ben, "Ben's own")
+    secrets = json.loads(next((ana.home / "config").rglob("secrets.json")).read_bytes())
+    headers = {"Authorization": f"Token {next(iter(secrets.values()))}"}
+    with httpx.Client(base_url=f"{ana.url}/api/v1", headers=headers) as http:
+        role = f"/spaces/{shared}/roles/ben@lab.example"
+        assert http.put(role, json={"role": "editor"}).is_success
+        path = ana.file("ana.sqlite3", "Common")
+        ana.run("attach", path, "--home", shared)
+        theirs = ben.file("ben.sqlite3", "Private")
+        ben.run("attach", theirs, "--home", own, "--with", shared)
+        assert titles(theirs) == ["Common", "Private"]
+        write(theirs, "Common, but better", "thought_common")
+        assert http.delete(role).is_success
+    ben.run("sync", exits=5)
+    assert titles(theirs) == ["Private"]
+    rescued = ben.json("rescue")["files"][0]
+    assert rescued["pieces"] == 1
+    assert "Common, but better" in Path(rescued["rescued"]).read_text()
+    assert ben.json("status", exits=1)["files"][0]["spaces"][1]["state"] == "access-lost"
+    ben.run("detach", theirs, exits=1)
+    ben.run("detach", theirs, "--force")
+    assert titles(theirs) == ["Private"]
+
+
 def test_a_rule_names_a_space_by_a_tag(machine: Any) -> None:
     one = machine("desk")
     space(one, "Mine")
@@ -281,6 +327,24 @@ def test_migrating(machine: Any) -> None:
     again = one.json("migrate", path, "--to", "Again")["import"]["report"]
     assert not any(table.startswith("logomesh_sync") for table in again["tables"])
     one.run("migrate", path, "--to", "Again", "--strategy", "full", "--tag", "x", exits=2)
+
+
+def test_a_damaged_file_is_saved_as_far_as_it_can_be_read(machine: Any) -> None:
+    one = machine("desk")
+    space(one, "Saved")
+    path = one.file("damaged.sqlite3")
+    with closing(sqlite3.connect(path)) as app, app:
+        app.executemany(
+            "INSERT INTO thoughts (thought_bubble_id, title, created_at, updated_at) VALUES (?, ?, ?, ?)",
+            ((f"t{n}", "A title " * 20, AT, AT) for n in range(2000)),
+        )
+    content = bytearray(path.read_bytes())
+    content[40 * 4096 : 42 * 4096] = b"\xff" * 8192
+    path.write_bytes(content)
+    failed = one.json("migrate", path, "--to", "Saved", exits=7)["import"]
+    assert failed["problem"]["type"] == "damaged"
+    saved = one.json("migrate", path, "--to", "Saved", "--salvage")["import"]
+    assert 1500 < saved["report"]["tables"]["thoughts"]["migrated"] < 2000
 
 
 def test_a_migration_that_is_killed_goes_on(machine: Any, serving: Serving) -> None:

@@ -38,6 +38,7 @@ _LABELS = {
 @click.option("--after", metavar="TIME", help="Gradual: only thoughts that changed after this time.")
 @click.option("--before", metavar="TIME", help="Gradual: only thoughts that changed before this time.")
 @click.option("--dry-run", is_flag=True, help="A rehearsal: the whole report, and nothing in the space.")
+@click.option("--salvage", is_flag=True, help="Of a damaged file take what can still be read.")
 @with_desk
 def migrate(
     desk: Desk,
@@ -49,6 +50,7 @@ def migrate(
     after: str | None,
     before: str | None,
     dry_run: bool,
+    salvage: bool,
 ) -> int:
     """Bring FILE into SPACE. Stopped in the middle, the same command goes on.
 
@@ -66,7 +68,9 @@ def migrate(
         profile = desk.profile()
         target = find_space(server.spaces(), space)
         told = _Progress(desk.voice, stack)
-        found = Migration(file, server, target["id"], told).run(strategy, filters, dry_run)
+        found = Migration(file, server, target["id"], told).run(
+            strategy, filters, dry_run=dry_run, salvage=salvage
+        )
         stack.close()
         result: dict[str, Any] = {"import": found}
         rehearsed = dry_run and found["state"] == "ready" and found["report"] is not None
@@ -115,7 +119,7 @@ def _tell(
         if problem:
             voice.say(f"  {problem.get('detail') or problem.get('type')}")
         if problem.get("type") == "damaged":
-            voice.say("  What can still be read can be saved: start it from the page of the import.")
+            voice.say("  What can still be read can be saved: the same command with --salvage.")
         return
     what = "A rehearsal: nothing was brought over" if dry_run else f"{file.name} is in {target['name']}"
     voice.say(f"{what}. {report.get('dialect', '')}, {report.get('seconds', 0):.1f} s", bold=True)

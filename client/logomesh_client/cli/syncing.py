@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -24,6 +23,8 @@ from logomesh_client.sharing import due, share
 from logomesh_client.sync import Agent, Report, sync_once
 from logomesh_client.wire import Server, WireError
 
+_PATIENCE = 3.0
+"""Seconds: offline is the normal state, and is soon told."""
 _EXITS = {
     State.ONLINE: Exit.DONE,
     State.DEGRADED: Exit.OFFLINE,
@@ -81,7 +82,7 @@ def round_of(desk: Desk, file: LogoMeshFile) -> dict[str, Any]:
             by_server.setdefault(link.server, []).append(link.space)
     report = Report()
     for url, spaces in by_server.items():
-        with desk.server_for(file, url) as server:
+        with desk.server_for(file, url, _PATIENCE) as server:
             found = sync_once(file, server, spaces, new_identity=desk.new_identity(file, url))
             report.spaces += found.spaces
             if moved := follow_rules(desk, file, url, server):
@@ -215,7 +216,6 @@ def _run(agent: Agent, problems: list[Exception], stopping: threading.Event) -> 
     try:
         agent.run()
     except Exception as error:
-        logging.getLogger(__name__).exception("the agent stopped")
         problems.append(error)
         stopping.set()
 

@@ -114,11 +114,12 @@ class Transport:
             except Problem as problem:
                 if not problem.is_passing:
                     raise
-                wait, error = backoff.wait(problem.retry_after), problem
+                error: WireError = problem
+                wait = backoff.wait(problem.retry_after)
             except Unreachable as failure:
                 if not (repeatable and failure.is_passing):
                     raise
-                wait, error = backoff.wait(), failure  # type: ignore[assignment]
+                error, wait = failure, backoff.wait()
             if time.monotonic() + wait > until:
                 raise error
             self._wait(wait)
