@@ -219,15 +219,17 @@ def keep(folder: Path, profile: Profile, kept_in: str) -> None:
     `kept_in` says where its password goes: "keychain", "file" (readable by its owner only), or "nowhere"
     (the environment, a password file or a certificate gives it). Raises ImproperlyConfigured.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if kept_in == "keychain":
-        _keychain().set_password(KEYCHAIN, profile.address, profile.password)
-    elif kept_in == "file":
-        _write_private(folder / KEPT_SECRET, profile.password)
-    said = profile.shown() | {"options": dict(profile.options), "password_in": kept_in}
-    del said["password"]
     if secret := {"sslpassword"} & set(profile.options):
         raise ImproperlyConfigured(f"{min(secret)} is a secret: take a key without a passphrase, mode 0600.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if kept_in == "keychain":
+        _in_keychain("set_password", profile, profile.password)
+    if kept_in == "file":
+        _write_private(folder / KEPT_SECRET, profile.password)
+    else:
+        (folder / KEPT_SECRET).unlink(missing_ok=True)
+    said = profile.shown() | {"options": dict(profile.options), "password_in": kept_in}
+    del said["password"]
     _write_private(folder / KEPT, json.dumps(said, indent=1) + "\n")
 
 
@@ -239,7 +241,7 @@ def forget(folder: Path) -> None:
 
 def _kept_password(folder: Path, profile: Profile, where: str) -> str:
     if where == "keychain":
-        return str(_keychain().get_password(KEYCHAIN, profile.address) or "")
+        return str(_in_keychain("get_password", profile) or "")
     if where != "file":
         return ""
     path = folder / KEPT_SECRET
@@ -251,13 +253,21 @@ def _kept_password(folder: Path, profile: Profile, where: str) -> str:
         raise ImproperlyConfigured(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _keychain() -> Any:
+def _in_keychain(act: str, profile: Profile, *more: str) -> Any:
+    """What the keychain answers. Raises ImproperlyConfigured where there is none, or it is locked."""
     if importlib.util.find_spec("keyring") is None:
         raise ImproperlyConfigured(
             "The system's keychain needs the package keyring: `pip install keyring`, or keep the password in"
             " a file."
         )
-    return importlib.import_module("keyring")
+    keyring = importlib.import_module("keyring")
+    try:
+        return getattr(keyring, act)(KEYCHAIN, profile.address, *more)
+    except keyring.errors.KeyringError as error:
+        raise ImproperlyConfigured(
+            f"The system's keychain does not answer ({type(error).__name__}): unlock it, or give the password"
+            " with DATABASE_PASSWORD."
+        ) from None
 
 
 def _write_private(path: Path, text: str) -> None:
