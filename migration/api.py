@@ -8,6 +8,7 @@ from collections.abc import Callable
 import orjson
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
@@ -17,6 +18,7 @@ from migration.models import Import
 from workspaces.access import Caller
 from workspaces.api import PROBLEM
 from workspaces.endpoint import BadRequest, Endpoint, json_answer, json_body, text_in
+from workspaces.spreadsheets import csv_answer
 
 
 class Imports(Endpoint):
@@ -153,6 +155,43 @@ class SetAside(Endpoint):
         rows, cursor = imports.set_aside_page(found, request.GET.get("cursor", ""))
         answer = {"rows": [orjson.Fragment(row) for row in rows], "cursor": cursor or None}
         return json_answer(orjson.dumps(answer))
+
+
+class Deviations(Endpoint):
+    @extend_schema(
+        operation_id="deviations",
+        summary="The cells that are not in the record as the file had them; the originals stand in `extra`",
+        parameters=[
+            OpenApiParameter("cursor", str),
+            OpenApiParameter("limit", int, description="Cells a page, at most 10,000."),
+            OpenApiParameter(
+                "format", str, enum=["json", "jsonl", "csv"], description="jsonl, csv: all of it"
+            ),
+        ],
+        responses={
+            (200, "application/json"): shapes.Deviations,
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+            (200, "text/csv"): OpenApiTypes.STR,
+            **dict.fromkeys([400, 404], PROBLEM),
+        },
+    )
+    def get(self, request: HttpRequest, id: str) -> HttpResponseBase:
+        found = imports.find_import(self.caller, id)
+        form, limit = request.GET.get("format", "json"), request.GET.get("limit", "1000")
+        if form not in ("json", "jsonl", "csv"):
+            raise BadRequest("format must be json, jsonl or csv.")
+        if form == "csv":
+            return csv_answer(imports.deviations(found), f"import-{found.pk}-deviations.csv")
+        if form == "jsonl":
+            lines = imports.deviations_as_lines(found)
+            answer = StreamingHttpResponse(lines, content_type="application/x-ndjson")
+            answer["Content-Disposition"] = f'attachment; filename="import-{found.pk}-deviations.jsonl"'
+            return answer
+        if not limit.isascii() or not limit.isdigit() or not int(limit[:9]) >= 1:
+            raise BadRequest("limit must be a number above 0.")
+        size = min(int(limit[:9]), 10_000)
+        cells, cursor = imports.deviations_page(found, request.GET.get("cursor", ""), size)
+        return json_answer({"deviations": cells, "cursor": cursor or None})
 
 
 class Salvage(Endpoint):

@@ -186,7 +186,7 @@ def set_aside_page(found: Import, cursor: str = "", limit: int = _PAGE) -> tuple
     """Rows not taken, each as JSON, and the cursor of the next page ("" after the last)."""
     rows = SetAsideRow.objects.filter(imported_by=found).order_by("table", "position")
     if cursor:
-        table, position = _place(cursor)
+        table, position = _place(cursor, str, int)
         rows = rows.extra(where=['("table", "position") > (%s, %s)'], params=[table, position])
     page: list[SetAsideRow] = []
     size, more = 0, False
@@ -208,7 +208,7 @@ def set_aside_page(found: Import, cursor: str = "", limit: int = _PAGE) -> tuple
         )
         for row in page
     ]
-    return spelled, _cursor(page[-1]) if more else ""
+    return spelled, _cursor(page[-1].table, page[-1].position) if more else ""
 
 
 def report_table(found: Import) -> list[list[str]]:
@@ -228,6 +228,39 @@ def deviations(found: Import) -> Iterator[list[str]]:
     rows = Deviation.objects.filter(imported_by=found).order_by("table", "position", "column", "kind")
     for row in rows.iterator(1000):
         yield [row.table, str(row.position), row.record_id, row.column, row.kind]
+
+
+def deviations_as_lines(found: Import) -> Iterator[bytes]:
+    """The same, each cell as a line of JSON."""
+    rows = deviations(found)
+    names = ["table", "rowid", "id", "column", "what"]
+    next(rows)
+    for row in rows:
+        cell: dict[str, Any] = dict(zip(names, row, strict=True))
+        yield orjson.dumps(cell | {"rowid": int(cell["rowid"])}) + b"\n"
+
+
+def deviations_page(found: Import, cursor: str = "", limit: int = 1_000) -> tuple[list[dict[str, Any]], str]:
+    """The same page by page: cells, and the cursor of the next page ("" after the last)."""
+    names = ("table", "position", "column", "kind")
+    rows = Deviation.objects.filter(imported_by=found).order_by(*names)
+    if cursor:
+        after = _place(cursor, str, int, str, str)
+        where = '("table", "position", "column", "kind") > (%s, %s, %s, %s)'
+        rows = rows.extra(where=[where], params=after)
+    page = list(rows[: limit + 1])
+    last = page[limit - 1] if len(page) > limit else None
+    cells = [
+        {
+            "table": row.table,
+            "rowid": row.position,
+            "id": row.record_id,
+            "column": row.column,
+            "what": row.kind,
+        }
+        for row in page[:limit]
+    ]
+    return cells, _cursor(*(getattr(last, name) for name in names)) if last else ""
 
 
 def report_of(found: Import) -> dict[str, Any]:
@@ -270,9 +303,25 @@ def described(found: Import) -> dict[str, Any]:
         "assessment": found.assessment,
         "report": found.report,
         "problem": found.problem,
+        "sync": _sync(found),
         "created_at": _spelled(found.created_at),
         "started_at": _spelled(found.started_at),
         "finished_at": _spelled(found.finished_at),
+    }
+
+
+def _sync(found: Import) -> dict[str, Any] | None:
+    """What a device that has the file needs to go on in step with the space; None before it is verified."""
+    report = found.report or {}
+    if found.state != State.DONE or "epoch" not in report:
+        return None
+    return {
+        "space": str(found.space_id),
+        "epoch": report["epoch"],
+        "head": report["head"],
+        "file_sha256": bytes(found.sha256).hex(),
+        "file_digest": report["source_digest"],
+        "family": str(found.family or found.pk),
     }
 
 
@@ -316,16 +365,18 @@ def _shown(name: str) -> str:
     return "".join(letter for letter in last if letter.isprintable())[:200]
 
 
-def _cursor(row: SetAsideRow) -> str:
-    return base64.urlsafe_b64encode(f"{row.position}/{row.table}".encode()).decode()
+def _cursor(*place: str | int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
 
 
-def _place(cursor: str) -> tuple[str, int]:
+def _place(cursor: str, *kinds: type) -> list[Any]:
     try:
-        position, _, table = base64.urlsafe_b64decode(cursor.encode()).decode().partition("/")
-        return table, int(position)
+        place = orjson.loads(base64.urlsafe_b64decode(cursor.encode()))
     except ValueError:
-        raise InvalidValue("This cursor is not one of ours.", pointer="/cursor") from None
+        place = None
+    if not isinstance(place, list) or [type(each) for each in place] != list(kinds):
+        raise InvalidValue("This cursor is not one of ours.", pointer="/cursor")
+    return place
 
 
 def _spelled(moment: Any) -> str | None:

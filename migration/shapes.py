@@ -66,6 +66,11 @@ class Import(s.Serializer[None]):
     assessment = s.DictField(allow_null=True, help_text="What was found in the file.")
     report = s.DictField(allow_null=True, help_text="What became of it, table by table, and the digests.")
     problem = s.DictField(allow_null=True, help_text="Why it failed: type, detail.")
+    sync = s.DictField(
+        allow_null=True,
+        help_text="Once it is done, for a device that goes on in step with the space: space, epoch, head (of the"
+        " space when it was verified), file_sha256, file_digest (of the records that the file became), family.",
+    )
     created_at = s.DateTimeField()
     started_at = s.DateTimeField(allow_null=True)
     finished_at = s.DateTimeField(allow_null=True)
@@ -81,6 +86,19 @@ class SetAsideRow(s.Serializer[None]):
     reason = s.CharField()
     missing = s.CharField(allow_null=True, help_text="The id of what it hangs on and the file does not have.")
     columns = s.DictField(help_text='Column -> {"type", "base64" or "value"}, byte by byte.')
+
+
+class Deviation(s.Serializer[None]):
+    table = s.CharField()
+    rowid = s.IntegerField()
+    id = s.CharField(help_text="Of the record.")
+    column = s.CharField()
+    what = s.CharField(help_text="What had to be done, such as nul or invalid-utf8.")
+
+
+class Deviations(s.Serializer[None]):
+    deviations = Deviation(many=True)
+    cursor = s.CharField(allow_null=True)
 
 
 class SetAside(s.Serializer[None]):

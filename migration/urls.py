@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/v1/imports/<str:id>/undo", api.Undo.as_view(), name="undo_import"),
     path("api/v1/imports/<str:id>/report", api.Report.as_view(), name="import_report"),
     path("api/v1/imports/<str:id>/set-aside", api.SetAside.as_view(), name="set_aside"),
+    path("api/v1/imports/<str:id>/deviations", api.Deviations.as_view(), name="import_deviations"),
     path("api/v1/imports/<str:id>/salvage", api.Salvage.as_view(), name="salvage_import"),
     path("api/v1/imports/<str:id>/attachments/<str:table>", api.Attachment.as_view(), name="attachment"),
     path("api/v1/uploads", tus.Uploads.as_view(), name="uploads"),

@@ -203,6 +203,7 @@ API: Final[Mapping[str, list[Row]]] = {
     "api/v1/imports/<id>/undo": [on("POST", only("editor", fine=NOT_NOW))],
     "api/v1/imports/<id>/report": [on("GET", only("editor", fine=NOT_NOW), query="?format=csv")],
     "api/v1/imports/<id>/set-aside": [on("GET", only("editor"))],
+    "api/v1/imports/<id>/deviations": [on("GET", only("editor"))],
     "api/v1/imports/<id>/salvage": [on("POST", only("editor", fine=NOT_NOW))],
     "api/v1/imports/<id>/attachments/<table>": [on("GET", only("editor"))],
     "api/v1/uploads": [on("POST", signed_in(WITHOUT_TUS))],

@@ -18,6 +18,7 @@ import psycopg
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from migration.estimating import Pace
 from migration.jobs import Job, caller_of
 from migration.models import Import, State
 from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request
@@ -114,7 +115,9 @@ class _Copier:
         self.caller = caller_of(imported)
         self.author = Author(imported.person_id, imported.device_id)
         self.counts = {name: Counts(**counts) for name, counts in checkpoint.get("tables", {}).items()}
-        self.of = sum(table["rows"] for table in (imported.assessment or {}).get("tables", {}).values())
+        of = sum(table["rows"] for table in (imported.assessment or {}).get("tables", {}).values())
+        done = sum(counts.rows_in for counts in self.counts.values())
+        self.pace = Pace(State.COPYING, of, done, verified=not imported.dry_run)
         self.settler = Settler(imported)
         self.occupied: set[str] = set()
         """Tables of which the space had a record that the file has too."""
@@ -122,8 +125,6 @@ class _Copier:
         """The head of the space while nobody else has written in it."""
         self.refused: dict[bytes, str] = {}
         """Key -> why a row of the chunk under way cannot be merged."""
-        self.began = time.monotonic()
-        self.began_with = sum(counts.rows_in for counts in self.counts.values())
 
     def take(self, chunk: Chunk) -> None:
         """One chunk, exactly once. Raises `Stopped` if the job is not ours any more."""
@@ -298,15 +299,7 @@ class _Copier:
                     copy.write_row((id_, chunk.table, cell.position, cell.id, cell.column, cell.kind))
 
     def progress(self, rows: int) -> dict[str, Any]:
-        done = sum(counts.rows_in for counts in self.counts.values()) + rows
-        seconds = time.monotonic() - self.began
-        here = done - self.began_with
-        return {
-            "rows": done,
-            "of": self.of,
-            "percent": round(100 * done / self.of, 1) if self.of else 100,
-            "seconds_left": round(seconds / here * (self.of - done)) if here else None,
-        }
+        return self.pace.progress(sum(counts.rows_in for counts in self.counts.values()) + rows)
 
 
 def _place_of(packed: bytes) -> int:

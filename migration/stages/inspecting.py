@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from migration.dialects import NotLogoMesh
+from migration.estimating import estimated_seconds
 from migration.families import Kinship, previous
 from migration.jobs import Job
 from migration.models import Import, State
@@ -18,8 +19,6 @@ from migration.stages.asking import request_of
 from migration.stages.journals import settle_journals
 from sync.models import SpaceHead
 
-_ROWS_A_SECOND = 20_000
-_BYTES_A_SECOND = 60_000_000
 _MOST_COUNTED = 10_000
 _MOST_MISSING = 100
 """So many missing ids are named in the assessment; all are in the rows set aside."""
@@ -123,7 +122,7 @@ def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]
         "not_executed": found.unread,
         "order_kept": found.replaced,
         "choices": msgspec.to_builtins(found.offered),
-        "estimated_seconds": round(1 + rows / _ROWS_A_SECOND + imported.size / _BYTES_A_SECOND),
+        "estimated_seconds": estimated_seconds(rows, imported.size),
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from migration.models import Deviation, Import, State
 from migration.stages.counting import Counts
+from sync.models import SpaceHead
 
 if TYPE_CHECKING:
     from migration.stages.verifying import Comparison
@@ -16,6 +17,7 @@ def report(
     imported: Import, state: State, counts: dict[str, Counts], comparison: Comparison, now: datetime
 ) -> dict[str, Any]:
     """The report of a verified import."""
+    head = SpaceHead.objects.get(space_id=imported.space_id)
     return {
         "state": state.value,
         **_counted(imported, counts),
@@ -24,6 +26,8 @@ def report(
         "changed_since": comparison.changed_since,
         "merged": comparison.merged,
         "differences": comparison.differences,
+        "epoch": str(head.epoch),
+        "head": head.head,
         "seconds": _seconds(imported, now),
     }
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 from django.utils import timezone
 
+from migration.estimating import Pace
 from migration.jobs import Job
 from migration.models import Divergence, Import, ImportChunk, SetAsideRow, State
 from migration.sandbox.frames import Chunk
@@ -67,17 +68,13 @@ def verify(job: Job) -> None:
     counts = {name: Counts(**each) for name, each in imported.checkpoint.get("tables", {}).items()}
     comparison = Comparison()
     verifier = _Verifier(imported, counts, comparison)
-    of = sum(each.rows_in for each in counts.values())
+    pace = Pace(State.VERIFYING, sum(each.rows_in for each in counts.values()))
     with reading(request_of(imported, "hash")) as frames:
         for frame in frames:
             if isinstance(frame, Chunk):
                 postpone(imported.space_id)
                 verifier.take(frame)
-                rows = sum(comparison.rows.values())
-                job.save(
-                    State.VERIFYING,
-                    progress={"rows": rows, "of": of, "percent": round(100 * rows / of, 1) if of else 100},
-                )
+                job.save(State.VERIFYING, progress=pace.progress(sum(comparison.rows.values())))
     verifier.count(counts)
     state = State.DONE if comparison.agrees else State.FAILED
     now = timezone.now()

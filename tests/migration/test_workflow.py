@@ -42,6 +42,8 @@ def ask(people: People, method: str, path: str, body: Any = None, status: int = 
         method, f"/api/v1/imports{path}", data, content_type="application/json", headers=people.ben.headers
     )
     assert answer.status_code == status, answer.content
+    if answer.streaming:
+        return list(answer.streaming_content)
     return answer.json() if "json" in answer["Content-Type"] else answer.content
 
 
@@ -270,3 +272,37 @@ def test_the_command_fails_where_nothing_was_verified(people: People, tmp_path: 
             "import_sqlite", str(tmp_path / "none"), "--space", str(people.space.pk), "--as", people.ben.email
         )
     assert imports.imports_of(people.cai.caller) == []
+
+
+def test_every_adjusted_cell_is_listed(people: People, tmp_path: Path) -> None:
+    with LogoMeshFile(tmp_path / "f.sqlite3") as file:
+        for n in range(25):
+            file.thought(f"t{n:02}", title=f"nul\0{n}", created_at="soon")
+    sent = send(people, file.path)
+    work(sent["id"])
+    ask(people, "POST", f"/{sent['id']}/start", {"strategy": "hybrid"})
+    work(sent["id"])
+    cells: list[Any] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = ask(people, "GET", f"/{sent['id']}/deviations?limit=7&cursor={cursor}")
+        cells, cursor = cells + page["deviations"], page["cursor"]
+    assert len(cells) == 50
+    assert cells[0] == {
+        "table": "thoughts",
+        "rowid": 1,
+        "id": "t00",
+        "column": "created_at",
+        "what": cells[0]["what"],
+    }
+    assert (cells[1]["column"], cells[1]["what"]) == ("title", "nul")
+    lines = ask(people, "GET", f"/{sent['id']}/deviations?format=jsonl")
+    assert [orjson.loads(line) for line in b"".join(lines).splitlines()] == cells
+    ask(people, "GET", f"/{sent['id']}/deviations?limit=0", status=400)
+    ask(people, "GET", f"/{sent['id']}/deviations?cursor=WzFd", status=400)
+    done = ask(people, "GET", f"/{sent['id']}")
+    answer = Client().get(f"/api/v1/spaces/{people.space.pk}", headers=people.ben.headers).json()
+    digest, _ = digest_of(people.space.pk)
+    told = {"epoch": answer["epoch"], "head": answer["head"], "file_digest": digest}
+    assert done["sync"] | told == done["sync"]
+    assert done["progress"]["rows"] == done["progress"]["of"] == 50
