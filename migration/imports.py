@@ -246,8 +246,7 @@ def deviations_page(found: Import, cursor: str = "", limit: int = 1_000) -> tupl
     rows = Deviation.objects.filter(imported_by=found).order_by(*names)
     if cursor:
         after = _place(cursor, str, int, str, str)
-        where = '("table", "position", "column", "kind") > (%s, %s, %s, %s)'
-        rows = rows.extra(where=[where], params=after)
+        rows = rows.extra(where=['("table", "position", "column", "kind") > (%s, %s, %s, %s)'], params=after)
     page = list(rows[: limit + 1])
     last = page[limit - 1] if len(page) > limit else None
     cells = [
