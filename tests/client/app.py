@@ -682,7 +682,7 @@ def lab(path: Path, dialect: str = "S2x", thoughts: int = 847, seed: int = 1) ->
     make(path, dialect)
     app = App.of(path, dialect, seed)
     chance = Random(f"lab/{seed}")
-    with _one_transaction(app):
+    with one_transaction(app):
         for number in range(thoughts):
             id_ = app.create_thought(
                 f"Idea {number}: {prose.token(chance)}",
@@ -699,7 +699,7 @@ def lab(path: Path, dialect: str = "S2x", thoughts: int = 847, seed: int = 1) ->
 
 
 @contextmanager
-def _one_transaction(app: App) -> Iterator[None]:
+def one_transaction(app: App) -> Iterator[None]:
     """To be quick about it: the transactions that the app begins inside this one are left out."""
     db, lasting = app.db, app.db.execute
     lasting("BEGIN")

@@ -71,11 +71,19 @@ class Laptop:
 
     # The client's process
 
-    def start(self, *, once: bool = False, strike: str = "", idle: float = 5.0) -> None:
+    def start(
+        self,
+        *,
+        once: bool = False,
+        strike: str = "",
+        idle: float = 5.0,
+        poll: float = 3.0,
+        layout: float = 1.0,
+    ) -> None:
         self.starts += 1
         command = [
             sys.executable, "-m", "tests.client.laptop", str(self.path), "--server", self.url,
-            "--token", self.token, "--idle", str(idle),
+            "--token", self.token, "--idle", str(idle), "--poll", str(poll), "--layout", str(layout),
         ]  # fmt: skip
         command += ["--once"] * once + (["--strike", strike] if strike else [])
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"}
@@ -232,6 +240,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--strike", default="")
     parser.add_argument("--idle", type=float, default=5.0, help="seconds without a byte")
+    parser.add_argument("--poll", type=float, default=3.0, help="seconds between rounds nobody asked for")
+    parser.add_argument("--layout", type=float, default=1.0, help="seconds between rounds for mere moves")
     options = parser.parse_args()
     if options.strike:
         Strike(options.strike).arm()
@@ -249,7 +259,9 @@ def main() -> int:
         with LogoMeshFile.open(options.file) as file:
             told(sync_once(file, server, new_identity=new_identity))
         return 0
-    agent = Agent(options.file, server, new_identity=new_identity, told=told, poll=3, layout=1)
+    agent = Agent(
+        options.file, server, new_identity=new_identity, told=told, poll=options.poll, layout=options.layout
+    )
     threading.Thread(target=lambda: (sys.stdin.read(), agent.stop()), daemon=True).start()
     agent.run()
     return 0
