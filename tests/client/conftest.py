@@ -1,4 +1,4 @@
-"""Laptops of the people of the lab."""
+"""A real server for the tests of the client, and laptops of people in the test's own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.client.serving import Lab
+from tests.client.serving import lab as started
+
 if TYPE_CHECKING:
     from tests.client.lab import Laptop
     from tests.people import Member, People
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Four people with a device and a space each (see tests/client/serving.py)."""
+    with started() as made:
+        yield made
 
 
 @pytest.fixture
