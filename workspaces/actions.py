@@ -613,6 +613,11 @@ def given_roles(space_id: UUID) -> list[GivenRole]:
     ]
 
 
+def waiting_for_space(space_id: UUID) -> list[Invitation]:
+    """Invitations to a space that nobody has accepted yet, by address."""
+    return list(_waiting(space_id).order_by("email"))
+
+
 # --- inside a transaction -------------------------------------------------------------------------------
 
 
@@ -756,7 +761,7 @@ def _drop_invitations(workspace: Workspace, email: str, **only: Space | None) ->
     return waiting.delete()[0]
 
 
-def _waiting(space: Space) -> Any:
+def _waiting(space: Space | UUID) -> Any:
     return Invitation.objects.filter(space=space, accepted_at=None, expires_at__gt=now())
 
 

@@ -209,10 +209,11 @@ def spoken(seconds: float) -> str:
     if seconds < 10:
         return _("a few seconds")
     if seconds < 90:
-        return _("%(n)d seconds") % {"n": 10 * round(seconds / 10)}
+        return _("about %(n)d seconds") % {"n": 10 * round(seconds / 10)}
     if seconds < 5400:
-        return ngettext("%(n)d minute", "%(n)d minutes", round(seconds / 60)) % {"n": round(seconds / 60)}
-    return _("%(n).1f hours") % {"n": seconds / 3600}
+        minutes = round(seconds / 60)
+        return ngettext("about %(n)d minute", "about %(n)d minutes", minutes) % {"n": minutes}
+    return _("about %(n).1f hours") % {"n": seconds / 3600}
 
 
 def _percent(progress: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from workspaces import actions, invitations
 from workspaces.access import Caller, OpenWorkspace, open_workspace
@@ -14,6 +15,13 @@ from workspaces.models import Group, Invitation, Membership, WorkspaceRole
 from workspaces.pages.visiting import member_page, telling, told
 from workspaces.roles import WorkspaceAct
 from workspaces.values import plain_text
+
+MEANS = {
+    WorkspaceRole.MANAGER: gettext_lazy("looks after people and roles"),
+    WorkspaceRole.MEMBER: gettext_lazy("makes spaces, works in those shared with them"),
+    WorkspaceRole.GUEST: gettext_lazy("only sees what is shared with them"),
+}
+"""What each role in a lab is for, in plain words."""
 
 
 @member_page("POST")
@@ -79,10 +87,10 @@ def _people_page(
     context = {
         "workspace": opened,
         "manages": manages,
-        "members": members,
+        "members": list(members),
         "waiting": waiting if manages else (),
         "groups": [(group.label, list(group.user_set.order_by("email"))) for group in groups],
-        "roles": WorkspaceRole.choices,
+        "roles": [(role.value, role.label, means) for role, means in MEANS.items()],
         "link": link,
     }
     return render(request, "workspaces/people.html", context)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from workspaces import actions
 from workspaces.access import Caller, OpenSpace, open_space, open_workspace
 from workspaces.actions import EVERYONE, Invited
-from workspaces.models import Group, SpaceKind, Workspace
+from workspaces.models import Group, Person, SpaceKind, Workspace
 from workspaces.pages.labs import shown_link
 from workspaces.pages.visiting import member_page, telling, told
-from workspaces.roles import ROLES, Act, WorkspaceAct
+from workspaces.problems import NotAllowed
+from workspaces.roles import ROLES, Act, WorkspaceAct, may
 from workspaces.values import plain_text
+
+MEANS = {
+    "viewer": gettext_lazy("reads, searches, exports"),
+    "editor": gettext_lazy("also writes, imports, decides conflicts, restores"),
+    "owner": gettext_lazy("also shares it, renames and archives it"),
+}
+"""What each role may do, in plain words."""
 
 
 @member_page("POST")
@@ -43,9 +55,9 @@ def sharing(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
                 told(request, _("Done. Devices hear of it at once."))
             else:
                 workspace = Workspace.objects.get(pk=opened.workspace_id)
-                return _sharing_page(request, opened, shown_link(request, invited, workspace.name))
+                return _sharing_page(request, caller, opened, shown_link(request, invited, workspace.name))
         return redirect("sharing", opened.id)
-    return _sharing_page(request, opened)
+    return _sharing_page(request, caller, opened)
 
 
 @member_page("POST")
@@ -69,17 +81,29 @@ def settings(request: HttpRequest, caller: Caller, space: str) -> HttpResponse:
 
 
 def _sharing_page(
-    request: HttpRequest, opened: OpenSpace, link: dict[str, str] | None = None
+    request: HttpRequest, caller: Caller, opened: OpenSpace, link: dict[str, str] | None = None
 ) -> HttpResponse:
+    may_share = may(Act.SHARE, opened.role, manages=opened.manages)
     context = {
         "space": opened,
-        "may_share": opened.role == "owner" or opened.manages,
+        "may_share": may_share,
         "given": actions.given_roles(opened.id),
+        "waiting": actions.waiting_for_space(opened.id) if may_share else (),
+        "people": _people(caller, opened.workspace_id),
         "groups": Group.objects.filter(workspace=opened.workspace_id, everyone=False).order_by("label"),
-        "roles": ROLES,
+        "roles": [(role, MEANS[role]) for role in ROLES],
         "link": link,
     }
     return render(request, "workspaces/sharing.html", context)
+
+
+def _people(caller: Caller, workspace: UUID) -> Sequence[Person]:
+    """Whom one may be offered to share with: a guest is shown no members."""
+    try:
+        open_workspace(caller, workspace, WorkspaceAct.MEET)
+    except NotAllowed:
+        return ()
+    return list(Person.objects.filter(memberships__workspace=workspace).order_by("email")[:1000])
 
 
 def _share(caller: Caller, space: OpenSpace, who: str, role: str) -> Invited | None:
