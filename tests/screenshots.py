@@ -9,7 +9,7 @@ import math
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,16 +82,17 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="logomesh-screenshots-"))
     with served(work) as serving, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        take_all(browser, serving, work)
+        see_all(browser, serving, work, take)
         browser.close()
     shutil.rmtree(work, ignore_errors=True)
 
 
-def take_all(browser: Browser, serving: Serving, work: Path) -> None:
+def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page, str], None]) -> None:
+    """Bring a new server to life and show `look` each of its pages, with a name."""
     page = browser.new_context().new_page()
     link = serving.said.split("the link works once:\n")[1].split()[0]
     page.goto(link)
-    take(page, "welcome")
+    look(page, "welcome")
     page.get_by_label("Your name").fill("Ana Ortiz")
     page.get_by_label("E-mail address").fill("ana@lab.example")
     page.get_by_label("Password").fill(PASSWORD)
@@ -103,14 +104,14 @@ def take_all(browser: Browser, serving: Serving, work: Path) -> None:
     _said(serving, "account", "ben@lab.example", "--workspace", LAB, "--role", "member")
     url = f"{serving.url}/spaces/{space}"
     page.goto(f"{url}/import")
-    take(page, "import-choose")
+    look(page, "import-choose")
     page.get_by_label("Drop the file here").set_input_files(lab_file(work / "logomesh.sqlite3"))
     page.get_by_role("button", name="Send and read it").click()
     page.get_by_role("heading", name="How shall it come in?").wait_for()
-    take(page, "import-assessed")
+    look(page, "import-assessed")
     page.get_by_role("button", name="Start").click()
     page.get_by_text("Done and verified").wait_for()
-    take(page, "import-report")
+    look(page, "import-report")
     thought = f"{url}/thought?id=thought_0_0"
     page.goto(thought)
     page.locator("#thought").get_by_role("link", name="Edit").click()
@@ -122,21 +123,23 @@ def take_all(browser: Browser, serving: Serving, work: Path) -> None:
         ("home", serving.url), ("space", url), ("thought", thought), ("sharing", f"{url}/sharing"),
         ("conflicts", f"{serving.url}/conflicts"), ("devices", f"{serving.url}/devices"),
         ("imports", f"{serving.url}/imports"), ("history", f"{url}/history?type=thoughts&id=thought_0_0"),
+        ("timeline", f"{url}/timeline"), ("deleted", f"{url}/deleted"),
+        ("database", f"{serving.url}/database"), ("database-move", f"{serving.url}/database/move"),
         ("admin", f"{serving.url}/admin/"),
     ):  # fmt: skip
         page.goto(address)
-        take(page, name)
+        look(page, name)
     page.goto(serving.url)
     page.get_by_role("link", name="people").click()
-    take(page, "people")
+    look(page, "people")
     page.goto(f"{url}/canvas")
     page.locator("#map[data-ready]").wait_for()
-    take(page, "canvas")
+    look(page, "canvas")
     page.goto(f"{serving.url}/nowhere")
-    take(page, "problem")
+    look(page, "problem")
     page.goto(serving.url)
     page.get_by_role("button", name="Sign out").click()
-    take(page, "sign-in")
+    look(page, "sign-in")
 
 
 def take(page: Page, name: str) -> None:

@@ -221,12 +221,7 @@ def revoke_device(device_id: Id, *, by: By) -> Device:
         ):
             raise NotFound
         if device.revoked_at is None:
-            device.revoked_at = now()
-            device.save(update_fields=["revoked_at"])
-            _audit(
-                "device-revoked", by=by, subject=device.person.email, device=str(device.pk), name=device.name
-            )
-            access_changed([device.person_id])
+            _revoke(device, by=by)
     return device
 
 
@@ -330,12 +325,54 @@ def remove_member(workspace_id: Id, email: str, *, by: By) -> None:
                 raise NotFound
             _audit("invitation-withdrawn", by=by, workspace=workspace, subject=email)
             return
-        person = member.person
-        SpaceUserPermission.objects.filter(user=person, content_object__workspace=workspace).delete()
-        person.groups.remove(*Group.objects.filter(workspace=workspace).values_list("pk", flat=True))
-        member.delete()
-        access_changed([person.pk])
-        _audit("member-removed", by=by, workspace=workspace, subject=email, role=member.role)
+        _remove(workspace, member, by=by)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What happens when somebody leaves a workspace for good."""
+
+    person: Person
+    handed_over: tuple[Space, ...]
+    """Shared spaces that nobody else owns: they get a new owner."""
+    private_spaces: int
+    """They stay, seen by nobody, until a superuser hands them over at the command line."""
+    devices: int
+    """Those that are revoked."""
+    elsewhere: bool
+    """Whether they are in another workspace too: then their devices go on, for what is theirs there."""
+
+
+def leaving(workspace_id: Id, email: str, *, by: By) -> Leaving:
+    """What `let_leave` would do. Raises `NotFound`."""
+    with _changing_workspace(workspace_id, by) as workspace:
+        return _leaving(workspace, _member(workspace, email).person)
+
+
+def let_leave(workspace_id: Id, email: str, heir: str = "", *, by: By) -> Leaving:
+    """Let somebody leave: their roles, groups, invitations and membership end, their devices are revoked, and
+    `heir`, a member, owns the shared spaces that nobody else owned. All of it or nothing.
+
+    Raises `NotFound`, `LastManager`, or `InvalidValue` where a new owner is needed and not named.
+    """
+    with _changing_workspace(workspace_id, by) as workspace:
+        member = _member(workspace, email)
+        found = _leaving(workspace, member.person)
+        if found.handed_over:
+            if not heir.strip() or email_address(heir) == member.person.email:
+                raise InvalidValue("Name a member who owns their shared spaces from now on.", pointer="/heir")
+            (new_owner,) = _members_called(workspace, [heir])
+            for space in found.handed_over:
+                _grant(space, new_owner, "owner")
+                space.owner = new_owner
+                space.save(update_fields=["owner"])
+                _audit("space-transferred", by=by, space=space, subject=new_owner.email)
+        _drop_invitations(workspace, member.person.email)
+        _remove(workspace, member, by=by)
+        if not found.elsewhere:
+            for device in _live_devices(member.person):
+                _revoke(device, by=by)
+    return found
 
 
 def withdraw_invitation(invitation_id: Id, *, by: By) -> None:
@@ -703,6 +740,51 @@ def _note_access(before: Roles, after: Roles) -> None:
             told[space, role].append(person)
     for (space, role), people in told.items():
         access_changed(people, space, role)
+
+
+def _member(workspace: Workspace, email: str) -> Membership:
+    found = Membership.objects.filter(workspace=workspace, person__email=email_address(email))
+    member = found.select_related("person").first()
+    if member is None:
+        raise NotFound
+    return member
+
+
+def _remove(workspace: Workspace, member: Membership, *, by: By) -> None:
+    person = member.person
+    SpaceUserPermission.objects.filter(user=person, content_object__workspace=workspace).delete()
+    person.groups.remove(*Group.objects.filter(workspace=workspace).values_list("pk", flat=True))
+    member.delete()
+    access_changed([person.pk])
+    _audit("member-removed", by=by, workspace=workspace, subject=person.email, role=member.role)
+
+
+def _leaving(workspace: Workspace, person: Person) -> Leaving:
+    owners = defaultdict(set)
+    for (space, holder), role in roles_in(workspace.pk).items():
+        if role == "owner":
+            owners[space].add(holder)
+    alone = [space for space, holders in owners.items() if holders == {person.pk}]
+    mine = Space.objects.filter(workspace=workspace, owner=person, kind=SpaceKind.PRIVATE)
+    elsewhere = Membership.objects.filter(person=person).exclude(workspace=workspace).exists()
+    return Leaving(
+        person,
+        tuple(Space.objects.filter(pk__in=alone, kind=SpaceKind.SHARED).order_by("name", "pk")),
+        mine.count(),
+        0 if elsewhere else _live_devices(person).count(),
+        elsewhere,
+    )
+
+
+def _live_devices(person: Person) -> Any:
+    return Device.objects.filter(person=person, revoked_at=None).select_related("person")
+
+
+def _revoke(device: Device, *, by: By) -> None:
+    device.revoked_at = now()
+    device.save(update_fields=["revoked_at"])
+    _audit("device-revoked", by=by, subject=device.person.email, device=str(device.pk), name=device.name)
+    access_changed([device.person_id])
 
 
 def _has_manager(workspace: Workspace) -> bool:

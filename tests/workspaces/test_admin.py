@@ -397,3 +397,40 @@ def test_the_overview_counts_shared_spaces_only(people: Any, canary: list[str]) 
     html = browser(people.ana).get("/admin/").content.decode()
     assert "1 in all, 1 on the busiest day" in html
     assert "0 done, 0 failed" in html
+
+
+# --- leaving --------------------------------------------------------------------------------------------
+
+
+def test_a_leaver_loses_everything_in_one_act_and_the_page_says_what_happens(people: Any) -> None:
+    from workspaces import actions
+    from workspaces.models import Device, Membership, Space
+
+    eva = Membership.objects.get(person=people.eva.person)
+    client = browser(people.ana)
+    html = unescape(client.get(page("workspaces_membership", eva.pk)).content.decode())
+    assert "1 device is revoked" in html and "1 private space stays" in html and "Memory study" in html
+    assert people.private.name not in html
+    leave = page("workspaces_membership", eva.pk, "leave")
+    assert "Name a member" in told(client, leave, {})
+    assert Membership.objects.filter(pk=eva.pk).exists()
+    html = told(client, leave, {"heir": people.ben.email})
+    assert "ben@lab.example owns now: Memory study" in html and "Devices revoked: 1" in html
+    given = {role.email: role.role for role in actions.given_roles(people.space.pk)}
+    assert given == {people.ben.email: "owner", people.cai.email: "viewer"}
+    assert Device.objects.get(pk=people.eva.device.pk).revoked_at is not None
+    assert Space.objects.get(pk=people.private.pk).owner == people.eva.person
+    answer = client.get("/api/v1/spaces", headers=people.eva.headers)
+    assert answer.status_code == 401
+
+
+def test_a_leaver_who_is_elsewhere_keeps_their_devices(people: Any, other_lab: Any) -> None:
+    from workspaces import actions
+    from workspaces.models import Device, Membership
+
+    actions.set_member_role(other_lab[0].pk, people.ben.email, "member", by=people.dan.person)
+    ben = Membership.objects.get(person=people.ben.person, workspace=people.workspace)
+    html = told(browser(people.ana), page("workspaces_membership", ben.pk, "leave"), {})
+    assert "Their devices go on" in html
+    assert Device.objects.get(pk=people.ben.device.pk).revoked_at is None
+    assert not Membership.objects.filter(pk=ben.pk).exists()

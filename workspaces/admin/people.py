@@ -73,6 +73,8 @@ class Members(ManagedAdmin):
     """Who is in a workspace, in which role, and how many private spaces they keep: no more about those."""
 
     may_add = may_change = may_delete = True
+    verbs = ("leave",)
+    change_form_outer_after_template = "workspaces/admin/leaving.html"
     list_display = ("who", "role_label", "workspace", "shared_spaces", "private_spaces", "seen", "since")
     list_display_links = ("who",)
     list_filter = (InWorkspace, "role")
@@ -122,6 +124,35 @@ class Members(ManagedAdmin):
             return invitation_page(request, self, outcome, obj.workspace)
         messages.success(request, _("%(person)s is in the workspace now.") % {"person": outcome.person})
         return redirect(self._list())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        member = self.get_object(request, object_id)
+        if member is not None and self.is_managed(request, member):
+            others = Membership.objects.filter(workspace=member.workspace_id).exclude(pk=member.pk)
+            extra_context = (extra_context or {}) | {
+                "leaving": actions.leaving(member.workspace_id, member.person.email, by=person_of(request)),
+                "heirs": others.exclude(role=WorkspaceRole.GUEST)
+                .select_related("person")
+                .order_by("person__email"),
+            }
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def leave(self, request: HttpRequest, obj: Membership) -> str:
+        heir = request.POST.get("heir", "")
+        done = actions.let_leave(obj.workspace_id, obj.person.email, heir, by=person_of(request))
+        said = [_("%(who)s has left: all their roles here ended.") % {"who": done.person}]
+        if done.devices:
+            said.append(_("Devices revoked: %(n)d.") % {"n": done.devices})
+        if done.elsewhere:
+            said.append(_("Their devices go on, for the other workspace they are in."))
+        if done.handed_over:
+            names = ", ".join(space.name for space in done.handed_over)
+            said.append(_("%(heir)s owns now: %(names)s.") % {"heir": heir, "names": names})
+        if done.private_spaces:
+            said.append(_("Private spaces that stay, seen by nobody: %(n)d.") % {"n": done.private_spaces})
+        return " ".join(said)
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
         actions.remove_member(obj.workspace_id, obj.person.email, by=person_of(request))
