@@ -33,8 +33,9 @@ _THOUGHTS: Final = """
            (SELECT coalesce(array_agg(g.name ORDER BY g.name), '{{}}') FROM sync_thought_tags l
             JOIN sync_tags g ON g.space_id = l.space_id AND g.key = l.tag_key AND NOT g.deleted
             WHERE l.space_id = t.space_id AND l.thought_key = t.key AND NOT l.deleted)
-    FROM sync_thoughts t WHERE t.space_id = %(space)s AND NOT t.deleted {where}
-    ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %(limit)s OFFSET %(offset)s"""
+    FROM (SELECT * FROM sync_thoughts t WHERE t.space_id = %(space)s AND NOT t.deleted {where}
+          ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %(limit)s OFFSET %(offset)s) t
+    ORDER BY t.updated_at DESC NULLS LAST, t.key"""
 _WHERE: Final = {
     "text": "AND t.key = ANY(%(found)s)",
     "tag": """AND EXISTS (
@@ -49,10 +50,8 @@ _WHERE: Final = {
 }
 """Filter -> what it demands of a thought (alias t)."""
 _CLUSTERS: Final = """
-    SELECT DISTINCT cluster_id FROM (
-        SELECT cluster_id FROM sync_segments WHERE space_id = %s AND NOT deleted
-        ORDER BY version DESC LIMIT 20000) newest
-    WHERE cluster_id <> '' ORDER BY 1 LIMIT 100"""
+    SELECT DISTINCT cluster_id FROM sync_segments
+    WHERE space_id = %s AND NOT deleted AND cluster_id <> '' ORDER BY 1 LIMIT 100"""
 _NEIGHBOURS: Final = """
     SELECT b.thought_key FROM sync_segments a
     JOIN sync_segment_neighbors n ON n.space_id = a.space_id AND n.{here}_key = a.key AND NOT n.deleted
@@ -64,6 +63,9 @@ _TAGS: Final = """
     LEFT JOIN sync_thought_tags l ON l.space_id = g.space_id AND l.tag_key = g.key AND NOT l.deleted
     WHERE g.space_id = %s AND NOT g.deleted GROUP BY g.key, g.id, g.name, g.color
     ORDER BY count(l.key) DESC, g.name LIMIT 200"""
+_TAG_NAMES: Final = """
+    SELECT id, name, color, NULL FROM sync_tags WHERE space_id = %s AND NOT deleted
+    ORDER BY lower(name), id LIMIT 200"""
 _SEGMENTS: Final = """t.thought_key = %(key)s
     ORDER BY coalesce(t.sort_order, 0), t.created_at, t.key LIMIT %(limit)s OFFSET %(offset)s"""
 _OF_SEGMENTS: Final = ("segment_fields", "segment_related_context", "segment_llm_history")
@@ -154,14 +156,12 @@ _NODES: Final = """
     SELECT t.key, t.id, left(coalesce(nullif(t.title, ''), t.id), 200), t.color, t.position_x, t.position_y
     FROM sync_thoughts t WHERE t.space_id = %(space)s AND NOT t.deleted {where}
     ORDER BY t.updated_at DESC NULLS LAST, t.key LIMIT %(limit)s"""
+_ENDS: Final = """
+    SELECT key, thought_id FROM sync_segments
+    WHERE space_id = %(space)s AND thought_key = ANY(%(keys)s) AND NOT deleted"""
 _LINKS: Final = """
-    SELECT DISTINCT a.thought_id, b.thought_id, n.relationship_type
-    FROM unnest(%(keys)s::bytea[]) here(key)
-    JOIN sync_segments a ON a.space_id = %(space)s AND a.thought_key = here.key AND NOT a.deleted
-    JOIN sync_segment_neighbors n ON n.space_id = a.space_id AND n.source_key = a.key AND NOT n.deleted
-    JOIN sync_segments b ON b.space_id = n.space_id AND b.key = n.target_key AND NOT b.deleted
-    JOIN unnest(%(keys)s::bytea[]) there(key) ON there.key = b.thought_key
-    WHERE a.thought_id <> b.thought_id LIMIT %(limit)s"""
+    SELECT source_key, target_key, relationship_type FROM sync_segment_neighbors
+    WHERE space_id = %(space)s AND source_key = ANY(%(keys)s) AND NOT deleted LIMIT %(limit)s"""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _neighbours(space_id: UUID, id_: str) -> list[bytes]:
 
 
 def clusters(space_id: UUID) -> list[str]:
-    """Clusters that segments are in, as far as the newest segments tell."""
+    """The clusters that segments are in. It reads all segments: not for a large space."""
     return [name for (name,) in cursor().execute(_CLUSTERS, (space_id,))]
 
 
@@ -241,9 +241,9 @@ def _thoughts_found(space_id: UUID, text: str) -> list[bytes]:
     return [key_of("thoughts", hit.thought_id) for hit in hits if hit.thought_id is not None]
 
 
-def tags(space_id: UUID) -> list[dict[str, Any]]:
-    """The tags of a space, the most used first."""
-    rows = cursor().execute(_TAGS, (space_id,))
+def tags(space_id: UUID, *, counted: bool = True) -> list[dict[str, Any]]:
+    """The tags of a space, the most used first; without counts, which takes no time, by name."""
+    rows = cursor().execute(_TAGS if counted else _TAG_NAMES, (space_id,))
     return [{"id": id_, "name": name or id_, "color": color, "count": n} for id_, name, color, n in rows]
 
 
@@ -405,14 +405,23 @@ def canvas(space_id: UUID, asked: Filter) -> dict[str, Any]:
     where, values = _filtered(space_id, asked)
     rows = cursor().execute(_NODES.format(where=where), {**values, "limit": MOST_ON_A_MAP + 1}).fetchall()
     shown = rows[:MOST_ON_A_MAP]
+    # Two questions by key: of one join the planner makes a reading of the whole space.
     keys = [key for key, *_ in shown]
-    links = cursor().execute(_LINKS, {"space": space_id, "keys": keys, "limit": _MOST_LINKS})
+    ends = dict(cursor().execute(_ENDS, {"space": space_id, "keys": keys}).fetchall())
+    found = cursor().execute(_LINKS, {"space": space_id, "keys": list(ends), "limit": _MOST_LINKS})
+    links = {
+        (ends[source], ends[target], type_)
+        for source, target, type_ in found
+        if target in ends and ends[source] != ends[target]
+    }
     return {
         "thoughts": [
             {"id": id_, "title": title, "color": color, "x": x, "y": y}
             for _, id_, title, color, x, y in shown
         ],
-        "links": [{"source": source, "target": target, "type": type_} for source, target, type_ in links],
+        "links": [
+            {"source": source, "target": target, "type": type_} for source, target, type_ in sorted(links)
+        ],
         "limited": len(rows) > MOST_ON_A_MAP,
     }
 

@@ -219,6 +219,13 @@ def _found_by(model: str, *parents: str) -> list[models.Index]:
     return [models.Index(fields=["space_id", parent], name=f"{model}_{parent}") for parent in parents]
 
 
+def _tombstones(model: str) -> models.Index:
+    """What was deleted, which is little: pages list it, and the purge looks for it."""
+    return models.Index(
+        fields=["space_id", "version"], name=f"{model}_tombstones", condition=models.Q(deleted=True)
+    )
+
+
 class Thought(Record):
     title = _text()
     description = _text()
@@ -232,6 +239,17 @@ class Thought(Record):
 
     class Meta(Record.Meta):
         db_table = "sync_thoughts"
+        indexes = [
+            *Record.Meta.indexes,
+            _tombstones("thought"),
+            models.Index(
+                models.F("space_id"),
+                models.F("updated_at").desc(nulls_last=True),
+                models.F("key"),
+                name="thought_newest",
+                condition=models.Q(deleted=False),
+            ),
+        ]
 
 
 class Segment(Record):
@@ -252,7 +270,7 @@ class Segment(Record):
 
     class Meta(Record.Meta):
         db_table = "sync_segments"
-        indexes = [*Record.Meta.indexes, *_found_by("segment", "thought_key")]
+        indexes = [*Record.Meta.indexes, *_found_by("segment", "thought_key"), _tombstones("segment")]
 
 
 class Tag(Record):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.http import HttpRequest
 
-from sync import conflicts
+from sync import browsing, conflicts
 from sync.spaces import described
 from workspaces.access import OpenSpace
 from workspaces.problems import NotFound
@@ -21,6 +22,19 @@ def frame(space: OpenSpace) -> dict[str, Any]:
         "may_write": space.role in ("editor", "owner") and not space.archived,
         "waiting": conflicts.count_open([space.id]),
     }
+
+
+LARGE = 20_000
+"""Where a space has more of something than this, no page counts it anew."""
+
+
+def tags_of(framed: dict[str, Any], chosen: str = "") -> list[dict[str, Any]]:
+    """The tags of a space to choose from, with the one that is chosen."""
+    space = framed["space"]
+    found = browsing.tags(UUID(space["id"]), counted=space["counts"].get("thought_tags", 0) <= LARGE)
+    if chosen and not any(tag["id"] == chosen for tag in found):
+        found.append({"id": chosen, "name": chosen.removeprefix("tag_"), "color": None, "count": None})
+    return found
 
 
 def sound(text: str) -> str:

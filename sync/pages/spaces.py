@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from sync import browsing
 from sync.pages import editing
-from sync.pages.framing import frame, page_in, pages, sound
+from sync.pages.framing import LARGE, frame, page_in, pages, sound, tags_of
 from sync.templatetags.records import address
 from workspaces.access import Caller, OpenSpace, open_space
 from workspaces.endpoint import json_answer
@@ -48,7 +48,7 @@ def _listed(request: HttpRequest, opened: OpenSpace, problem: Problem | None = N
     context |= pages(page, more, **_query(asked))
     if request.headers.get("HX-Request"):
         return render(request, "sync/thoughts.html", context)
-    context |= {"tags": browsing.tags(opened.id), "problem": problem}
+    context |= {"tags": tags_of(context, asked.tag), "problem": problem}
     if problem is not None:
         context["typed"] = editing.typed_in(request)
     return render(request, "sync/space.html", context, status=problem.status if problem else 200)
@@ -62,9 +62,11 @@ def canvas_page(request: HttpRequest, caller: Caller, space: str) -> HttpRespons
     context: dict[str, Any] = {**frame(opened), "asked": asked, "most": browsing.MOST_ON_A_MAP}
     context["thoughts"], more = browsing.thoughts(opened.id, asked, page=page)
     context |= pages(page, more, **_query(asked))
+    few = context["space"]["counts"].get("segments", 0) <= LARGE
     context |= {
-        "tags": browsing.tags(opened.id),
-        "clusters": browsing.clusters(opened.id),
+        "tags": tags_of(context, asked.tag),
+        "clusters": browsing.clusters(opened.id) if few else [],
+        "asks_cluster": not few,
         "source": address("canvas_data", opened.id, **_query(asked)),
     }
     if asked.near:

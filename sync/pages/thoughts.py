@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from sync import browsing
 from sync.core.records import key_of
 from sync.pages import editing
-from sync.pages.framing import frame, number_in, page_in, pages, sound
+from sync.pages.framing import frame, number_in, page_in, pages, sound, tags_of
 from sync.push.merging import Result
 from sync.push.storing import Stored
 from sync.templatetags.records import address
@@ -65,7 +65,7 @@ def _shown(request: HttpRequest, opened: OpenSpace, id_: str, problem: Problem |
     if problem is None and request.headers.get("HX-Request"):
         return render(request, "sync/thought_text.html", context)
     context |= {
-        "all_tags": browsing.tags(opened.id) if context["may_write"] else [],
+        "all_tags": tags_of(context) if context["may_write"] else [],
         **pages(context["page"], whole.more, id=id_),
     }
     if problem is not None:
