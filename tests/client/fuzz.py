@@ -49,14 +49,17 @@ class World:
     folder: Path
     stack: ExitStack
     seed: str
+    shared: str
+    gone: set[str] = field(default_factory=set)
+    """Who has lost their role in the shared space."""
     laptops: list[Laptop] = field(default_factory=list)
     links: dict[str, Link] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def make(cls, lab: Lab, folder: Path, stack: ExitStack, seed: str, chance: Random) -> World:
-        world = cls(lab, folder, stack, seed)
         shared = lab.space("eva", kind="shared")
+        world = cls(lab, folder, stack, seed, shared)
         people = ["eva", "ben", "cai"][: chance.choice((2, 2, 3))]
         for person in people:
             if person != "eva":
@@ -196,6 +199,19 @@ def _back_up(world: World, chance: Random) -> None:
         kept.with_suffix(".count").write_text("." * len(laptop.hands.journal))
 
 
+def _take_away(world: World, chance: Random) -> None:
+    """Somebody loses their role in the shared space, with whatever they had not sent yet."""
+    fit = [it for it in world.laptops if it.owner != "eva" and it.spaces[0] != world.shared]
+    if not fit or world.gone:
+        return
+    laptop = chance.choice(fit)
+    for _ in range(chance.choice((0, 5))):
+        laptop.hands.work()
+    world.lab.share(world.shared, "eva", laptop.owner, None)
+    world.gone.add(laptop.owner)
+    world.counts["roles taken away"] += 1
+
+
 STEPS: Final[dict[str, tuple[float, Callable[[World, Random], None]]]] = {
     "work": (40, _work),
     "sync": (25, _sync),
@@ -205,6 +221,7 @@ STEPS: Final[dict[str, tuple[float, Callable[[World, Random], None]]]] = {
     "strike the server": (3, _strike_server),
     "copy": (1.5, _copy),
     "back up": (3, _back_up),
+    "take away": (0.7, _take_away),
 }
 """Step -> weight, and what happens."""
 
@@ -272,7 +289,7 @@ def check(world: World) -> None:
     everything = set(_WORD.findall(world.lab.everything()))
     aside = {word for laptop in world.laptops for word in _WORD.findall(laptop.words_aside())}
     for laptop in world.laptops:
-        _check_states(laptop)
+        _check_states(world, laptop)
         _check_rows(world, laptop)
         for key, text in laptop.hands.last_words().items():
             for word in _WORD.findall(text):
@@ -281,12 +298,14 @@ def check(world: World) -> None:
                 world.counts["words found again"] += 1
 
 
-def _check_states(laptop: Laptop) -> None:
+def _check_states(world: World, laptop: Laptop) -> None:
     with LogoMeshFile.open(laptop.path) as file:
         for link in file.links():
-            if link.state is not State.ONLINE:
+            lost = link.space == world.shared and laptop.owner in world.gone
+            wanted = State.ACCESS_LOST if lost else State.ONLINE
+            if link.state is not wanted:
                 raise Broken(f"{laptop.name} says {link.state} of {link.space}: {link.reason}")
-            if link.proof is None:
+            if link.proof is None and not lost:
                 raise Broken(f"{laptop.name} never proved {link.space}")
 
 
@@ -294,7 +313,8 @@ def _check_rows(world: World, laptop: Laptop) -> None:
     """What the app shows is what the server has: read from the rows, by nothing of the client's own."""
     records: dict[tuple[str, str], dict[str, Any]] = {}
     for space in laptop.spaces:
-        records |= world.lab.records(laptop.owner, space)
+        if space != world.shared or laptop.owner not in world.gone:
+            records |= world.lab.records(laptop.owner, space)
     reading = laptop.hands.app
     seen = {"thoughts": set(reading.thought_ids()), "segments": set(reading.segment_ids())}
     for (type_, id_), record in records.items():

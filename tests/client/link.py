@@ -104,11 +104,10 @@ class Link:
         await self._ended.wait()
         server.close()
         await self._reset_all()
-        await asyncio.sleep(0)
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
 
     async def _reset_all(self) -> None:
         for writer in list(self._passing):
