@@ -59,9 +59,6 @@ def read_choices(body: Mapping[str, Any]) -> Choices:
             " Leave them out, or choose gradual.",
             pointer="/filters",
         )
-    for name, only in (("orphans", ORPHANS[0]), ("missing_tags", MISSING_TAGS[0]), ("ids", IDS[0])):
-        if name in body and _one_of(body, name, (ORPHANS + MISSING_TAGS + IDS), "") != only:
-            raise InvalidValue(f"{name} can only be {only} yet.", pointer=f"/{name}")
     existing = body.get("existing")
     return Choices(
         strategy,

@@ -45,6 +45,13 @@ _DIVERGED: Final = """
 _FORGOTTEN: Final = "SELECT history_before FROM sync_spacehead WHERE space_id = %b"
 
 
+def family_of_same(imported: Import) -> UUID | None:
+    """The family of an earlier import of the very same bytes into this space."""
+    same = Import.objects.filter(space_id=imported.space_id, sha256=imported.sha256).exclude(pk=imported.pk)
+    earlier = same.filter(family__isnull=False).order_by("created_at").first()
+    return earlier.family if earlier else None
+
+
 class Kinship:
     """Finds the family of a file by its thoughts."""
 

@@ -26,7 +26,7 @@ from migration.cells import (
 from migration.dialects import Dialect, Schema, Table
 from migration.embeddings import Vector, recognise_vector
 from migration.sealing import SEAL, opened
-from sync.core.records import Record, compose_id
+from sync.core.records import Record, compose_id, empty_record
 from sync.core.schema import RECORD_TYPES, Field, Kind, RecordType
 
 ORDER: Final = (
@@ -167,6 +167,27 @@ class World(Protocol):
         """The `sort_order` that keeps a segment's place where only rowids decided it; else None."""
         ...
 
+    def new_id(self, source: Source, position: int) -> str | None:
+        """The id for a row whose own cannot be used, if rows are to be given ids."""
+        ...
+
+    def renamed(self, type_: str, cell: Cell) -> str | None:
+        """The new id of the row whose own id this cell spells, if it was given one and is taken."""
+        ...
+
+    def instead(self, source: Source, parent: str, id_: str | None) -> Made | None:
+        """The record that is made in place of a parent that the file does not have, if one is to be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A record that no row of the file stands for: what rows hang on instead of what is missing."""
+
+    type: str
+    id: str
+    record: Record
+
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
@@ -184,6 +205,7 @@ class Taken:
     record: Record
     deviations: tuple[Deviation, ...]
     embedding: tuple[str, Record] | None = None
+    made: tuple[Made, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +231,7 @@ class _Draft:
     originals: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     deviations: list[Deviation] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
 
     def put(self, name: str, column: str, read: Read) -> None:
         self.record[name] = read.value
@@ -229,30 +252,43 @@ class _Draft:
 def map_row(source: Source, position: int, row: Mapping[str, Cell], world: World) -> Taken | SetAside:
     """The record that a row becomes by the rules. `position`: rowid, or place in the table."""
     id_: str | None = None
+    draft = _Draft()
+    is_new = False
     if source.id_column:
         id_, reason = read_id(row[source.id_column])
         if id_ is None:
-            return SetAside(reason)
-    draft = _Draft()
+            id_, is_new = world.new_id(source, position), True
+            if id_ is None:
+                return SetAside(reason)
+            draft.originals[source.id_column] = original_of(row[source.id_column])
+            draft.note("new-id", source.id_column)
     for known in source.type.fields:
         draft.record[known.name] = {} if known.kind is Kind.OBJECT else None
     for known, column in source.fields:
         draft.put(known.name, column, _read(source, known, row[column]))
     if id_ is None:
-        parts, reason = _identity(source, row)
+        parts, reason = _identity(source, row, world)
         if parts is None:
             return SetAside(reason)
         id_ = compose_id(parts)
-    elif source.id_column and id_ != row[source.id_column]:
+    elif source.id_column and not is_new and id_ != row[source.id_column]:
         draft.originals[source.id_column] = original_of(row[source.id_column])
         draft.note("number-in-text", source.id_column)
-    if not world.is_first(source, id_, position):
+    if not is_new and not world.is_first(source, id_, position):
         return SetAside("duplicate-id")
     for name, parent in source.type.parents.items():
         column = source.column_of(name) or name
         parent_id, _ = read_id(row[column])
-        if parent_id is None or not world.lives(parent, parent_id):
-            return SetAside(f"missing-{parent.removesuffix('s')}", str(read_text(row[column]).value or ""))
+        if parent_id is None and (parent_id := world.renamed(parent, row[column])):
+            draft.originals[column] = original_of(row[column])
+            draft.note("new-id", column)
+        elif parent_id is None or not world.lives(parent, parent_id):
+            made = world.instead(source, parent, parent_id)
+            if made is None:
+                missing = str(read_text(row[column]).value or "")
+                return SetAside(f"missing-{parent.removesuffix('s')}", missing)
+            _hang_on(made, name, column, row[column], draft)
+            parent_id = made.id
         draft.record[name] = parent_id
     embedding = None
     if source.name == "embeddings" and not world.lives(
@@ -269,11 +305,32 @@ def map_row(source: Source, position: int, row: Mapping[str, Cell], world: World
     if source.seal_column:
         sealed = opened(source.name, id_, draft.whole(), row[source.seal_column])
         if sealed is not None:
-            return Taken(id_, sealed, (Deviation("sealed", source.seal_column),), embedding)
+            noted = (Deviation("sealed", source.seal_column),)
+            return Taken(id_, sealed, noted, embedding, tuple(draft.made))
         _keep_cell(source.seal_column, row, draft)
     if source.name == "segments":
         _keep_order(source, position, draft, world)
-    return Taken(id_, draft.whole(), tuple(draft.deviations), embedding)
+    return Taken(id_, draft.whole(), tuple(draft.deviations), embedding, tuple(draft.made))
+
+
+def recovered_thought(id_: str) -> Made:
+    """The thought under which an import gathers segments whose own thought is missing."""
+    record = empty_record("thoughts") | {"title": "Recovered items", "extra": {"recovered": True}}
+    return Made("thoughts", id_, record)
+
+
+def missing_tag(id_: str) -> Made:
+    """A tag that links name and the file does not have: of its name nothing is left but the slug."""
+    record = empty_record("tags") | {"name": id_.removeprefix("tag_") or id_, "extra": {"recovered": True}}
+    return Made("tags", id_, record)
+
+
+def _hang_on(made: Made, name: str, column: str, cell: Cell, draft: _Draft) -> None:
+    """Let a row hang on what was made for it; what it named is kept."""
+    draft.made.append(made)
+    draft.note("orphan-recovered" if made.type == "thoughts" else "tag-created", column)
+    if made.type == "thoughts":
+        draft.originals[name] = original_of(cell)
 
 
 class _Alone:
@@ -291,6 +348,15 @@ class _Alone:
     def sort_order(self, position: int) -> int | float | None:
         return None
 
+    def new_id(self, source: Source, position: int) -> str | None:
+        return None
+
+    def renamed(self, type_: str, cell: Cell) -> str | None:
+        return None
+
+    def instead(self, source: Source, parent: str, id_: str | None) -> Made | None:
+        return None
+
 
 def read_alone(source: Source, position: int, row: Mapping[str, Cell]) -> Record:
     """What a sound row reads as by itself: what a seal vouches for."""
@@ -305,12 +371,14 @@ def _read(source: Source, known: Field, cell: Cell) -> Read:
     return _READERS[known.kind](cell)
 
 
-def _identity(source: Source, row: Mapping[str, Cell]) -> tuple[list[str] | None, str]:
+def _identity(source: Source, row: Mapping[str, Cell], world: World) -> tuple[list[str] | None, str]:
     parts = []
     for name in source.type.identity:
         part, reason = read_id(row[source.column_of(name) or name])
+        parent = source.type.parents.get(name)
+        if part is None and parent:
+            part = world.renamed(parent, row[source.column_of(name) or name])
         if part is None:
-            parent = source.type.parents.get(name)
             return None, f"missing-{parent.removesuffix('s')}" if parent else reason
         parts.append(part)
     return parts, ""

@@ -68,8 +68,8 @@ class Import(s.Serializer[None]):
     problem = s.DictField(allow_null=True, help_text="Why it failed: type, detail.")
     sync = s.DictField(
         allow_null=True,
-        help_text="Once it is done, for a device that goes on in step with the space: space, epoch, head (when"
-        " it was verified), file_sha256, file_digest (of the records that the file became), family.",
+        help_text="Once it is done, for a device that goes on in step with the space: space, epoch, head"
+        " (when it was verified), file_sha256, file_digest (of the records that the file became), family.",
     )
     created_at = s.DateTimeField()
     started_at = s.DateTimeField(allow_null=True)

@@ -150,6 +150,8 @@ def _converted(path: Path, scratch: Path) -> Document:
 
 def _records(path: Path, scratch: Path, request: Request) -> Iterator[Frame]:
     reader = _reader(path, scratch)
+    reader.recovered, reader.missing_tags = request.recovered, request.missing_tags
+    reader.new_ids = request.new_ids
     if request.filters:
         reader.left = Remainder(reader, request.filters).has
     yield from _chunks(reader, request, pack if request.act == "pack" else _keys_and_hashes)
@@ -243,7 +245,9 @@ class _Draft:
         self.aside: list[Aside] = []
         self.listed: list[Listed] = []
         self.counted: Counter[str] = Counter()
+        self.made: dict[str, list[bytes]] = {}
         self._vectors: list[tuple[str, Record]] = []
+        self._made: dict[str, dict[str, Record]] = {}
 
     def keep(self, row: Aside) -> None:
         self.aside.append(row)
@@ -260,6 +264,8 @@ class _Draft:
             return
         if outcome.embedding:
             self._vectors.append(outcome.embedding)
+        for made in outcome.made:
+            self._made.setdefault(made.type, {})[made.id] = made.record
         for deviation in outcome.deviations:
             if deviation.kind in COUNTED:
                 self.counted[f"{deviation.kind}/{deviation.column}"] += 1
@@ -273,11 +279,12 @@ class _Draft:
             self.positions += positions
         if self._vectors:
             self.embeddings = form(sheet_of("embeddings", self._vectors))
+        self.made = {name: form(sheet_of(name, list(made.items()))) for name, made in self._made.items()}
 
     def chunk(self, name: str, last: int) -> Chunk:
         return Chunk(
             name, last, self.rows, self.records, self.positions, self.embeddings, self.aside, self.listed,
-            dict(self.counted), self.left,
+            dict(self.counted), self.left, self.made,
         )  # fmt: skip
 
 

@@ -45,6 +45,12 @@ class Request(msgspec.Struct, frozen=True):
     """For `rows`: which rows of the table to describe."""
     filters: tuple[Filters, ...] = ()
     """Take only the thoughts that one of these chooses, and what hangs on them. None: everything."""
+    recovered: str = ""
+    """Id of the thought under which segments without a thought are gathered; "": they are set aside."""
+    missing_tags: bool = False
+    """Make the tags that links name and the file does not have."""
+    new_ids: str = ""
+    """Give new ids to rows whose own cannot be used, made of this text; "": they are set aside."""
     salvage: bool = False
     """For `inspect`: take what can still be read of a damaged file."""
     chunk_rows: int = 20_000
@@ -88,6 +94,8 @@ class Chunk(msgspec.Struct, frozen=True, tag=True):
     """kind/column -> rows, for deviations that are only counted."""
     left: int = 0
     """Of the rows: those that the filters leave for later."""
+    made: dict[str, list[bytes]] = {}
+    """Type -> records that no row stands for, in the form of the others. Each chunk that needs one has it."""
 
 
 class Choosable(msgspec.Struct, frozen=True):

@@ -10,13 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import apsw
+import orjson
 
-from migration.cells import Cell, RawText, read_id
+from migration.cells import Cell, RawText, described, read_id
 from migration.dialects import Dialect, Schema, Table
-from migration.mapping import SetAside, Source, Taken, map_row, sources, unknown_source
+from migration.mapping import (
+    Made,
+    SetAside,
+    Source,
+    Taken,
+    map_row,
+    missing_tag,
+    recovered_thought,
+    sources,
+    unknown_source,
+)
 from migration.sandbox.limits import LARGEST_CONVERTED
 from migration.sandbox.opening import quoted
 from migration.sandbox.plain import LEFT, PLAIN, POSITION, SIZE, PlainRows, Plan, is_id, position_of, table_of
@@ -26,6 +38,8 @@ from sync.core.sheets import Sheet, sheet_of
 _CODECS = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 _MOST_CELLS = 900
 """SQLite gives at most 2,000 columns in a result; each cell takes two."""
+_MOST_RENAMED = 10_000
+"""So many ids that cannot be used are remembered; what hangs on further ones is set aside."""
 _AFFINITY_TEXT = ("CHAR", "CLOB", "TEXT")
 
 
@@ -78,8 +92,15 @@ class Reader:
         self._temporary: set[str] = set()
         self._uniqueness: dict[str, bool] = {}
         self._with_dead: dict[str, str] = {}
+        self._new_names: dict[str, dict[bytes, str]] = {}
         self.left: Callable[[Source], str] = lambda source: ""
         """SQL: whether the row `t` of a table is left for later; "" where none is."""
+        self.recovered = ""
+        """Id of the thought under which segments without a thought are gathered, if they are."""
+        self.missing_tags = False
+        """Whether tags that the file does not have are made."""
+        self.new_ids = ""
+        """What new ids are made of, if rows get some."""
         self.all_plain: set[str] = set()
         """Tables of which a survey has seen that all rows are plain: SQLite need not test them again."""
         self.with_odd: set[str] = set()
@@ -109,6 +130,41 @@ class Reader:
         row = self.db.execute("SELECT sort_order FROM temp.places WHERE position = ?", (position,)).fetchone()
         return row and row[0]
 
+    def new_id(self, source: Source, position: int) -> str | None:
+        if not self.new_ids:
+            return None
+        named = f"{self.new_ids}/{source.name}/{position}".encode()
+        return f"new_{sha256(named).hexdigest()[:24]}"
+
+    def renamed(self, type_: str, cell: Cell) -> str | None:
+        return self._renamed(type_).get(_mark(cell)) if self.new_ids and cell is not None else None
+
+    def _renamed(self, type_: str) -> dict[bytes, str]:
+        """What spells an id that cannot be used -> the new id of the first row that has it and is taken."""
+        if type_ not in self._new_names:
+            names = self._new_names[type_] = {}
+            source = self.sources.get(type_)
+            if source is None or not source.id_column:
+                return names
+            own = f"t.{quoted(source.id_column)}"
+            found = self.db.execute(  # all at once: SQLite aborts a SELECT under way when tables are made
+                f"SELECT {position_of(source)} FROM {table_of(source)} AS t"
+                f" WHERE {own} IS NOT NULL AND ({is_id(own)}) IS NOT TRUE ORDER BY 1 LIMIT {_MOST_RENAMED}"
+            ).fetchall()
+            for (position,) in found:
+                cells = self.cells(source, int(str(position)))
+                cell = cells[source.id_column]
+                if read_id(cell)[0] is None and _mark(cell) not in names:
+                    outcome = map_row(source, int(str(position)), cells, self)
+                    if isinstance(outcome, Taken):
+                        names[_mark(cell)] = outcome.id
+        return self._new_names[type_]
+
+    def instead(self, source: Source, parent: str, id_: str | None) -> Made | None:
+        if parent == "thoughts" and source.name == "segments" and self.recovered:
+            return recovered_thought(self.recovered)
+        return missing_tag(id_) if parent == "tags" and id_ is not None and self.missing_tags else None
+
     def _lives(self, type_: str, id_: str) -> str:
         """SQL: whether there is a record of this id that is taken itself."""
         if type_ not in self.sources:
@@ -130,7 +186,7 @@ class Reader:
         if source.name not in self._with_dead:
             name, table = f"dead_{source.name}", quoted(source.table.name)
             own = f"t.{quoted(source.id_column or '')}"
-            lives = self._parents_live(source)
+            lives = "" if self._needs_no_parent(source) else self._parents_live(source)
             self.db.execute(f"CREATE TEMP TABLE {name} (id TEXT PRIMARY KEY) WITHOUT ROWID")
             self.db.execute(
                 f"INSERT OR IGNORE INTO temp.{name} SELECT {own} FROM main.{table} AS t"
@@ -139,6 +195,10 @@ class Reader:
             any_dead = self._value(f"SELECT EXISTS (SELECT 1 FROM temp.{name})")
             self._with_dead[source.name] = name if any_dead else ""
         return self._with_dead[source.name]
+
+    def _needs_no_parent(self, source: Source) -> bool:
+        """Whether rows of this table are taken even if what they hang on is missing."""
+        return source.name == "segments" and bool(self.recovered)
 
     def _is_unique(self, source: Source) -> bool:
         """Whether an index of the file vouches that no two rows of this table have the same id."""
@@ -187,7 +247,9 @@ class Reader:
             texts = [part for part in parts if part]
             id_ = texts[0] if source.id_column else compose_id(texts)
             ends = [(read_id(cells[column])[0], type_) for column, type_ in parents]
-            lives = all(end is not None and self.lives(type_, end) for end, type_ in ends)
+            lives = self._needs_no_parent(source) or all(
+                end is not None and self.lives(type_, end) for end, type_ in ends
+            )
             self.db.execute(f"INSERT OR IGNORE INTO temp.{name} VALUES (?, ?, ?)", (id_, position, lives))
         return name
 
@@ -305,6 +367,8 @@ class Reader:
             self._firsts(source)
         if source.name == "segment_related_context":
             self._vectors  # noqa: B018
+        for parent in source.type.parents.values() if self.new_ids else ():
+            self._renamed(parent)
         parents_live = self._parents_live(source)
         return Plan(source, parents_live, self.left(source), source.name in self.all_plain)
 
@@ -414,6 +478,11 @@ def _places(siblings: list[tuple[int | float | None, str, int]]) -> Iterator[tup
         if new != sort_order:
             yield position, new
         last_order, last_created = new, created
+
+
+def _mark(cell: Cell) -> bytes:
+    """A cell, of whatever length, as a key."""
+    return sha256(orjson.dumps(described(cell))).digest()
 
 
 def _cell_bytes(cell: Cell) -> int:

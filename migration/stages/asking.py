@@ -11,6 +11,7 @@ from migration.sandbox.frames import BEFORE_ALL, Filters, Request
 
 def request_of(imported: Import, act: str, table: str = "", after: int = BEFORE_ALL) -> Request:
     """Read the rows that an import takes, from a place on."""
+    chosen, family = imported.options, imported.family or imported.pk
     return Request(
         imported.path,
         str(Path(imported.path).parent),
@@ -18,6 +19,9 @@ def request_of(imported: Import, act: str, table: str = "", after: int = BEFORE_
         table=table,
         after=after,
         filters=_filters(imported),
+        recovered=f"recovered_{family.hex}" if chosen.get("orphans") == "recover" else "",
+        missing_tags=chosen.get("missing_tags") == "create",
+        new_ids=family.hex if chosen.get("ids") == "new" else "",
     )
 
 

@@ -66,11 +66,13 @@ class _Plan:
 
     rows: Settled
     embeddings: Settled
+    made: dict[str, Settled]
+    """Type -> what no row stands for: rows hang on it instead of what is missing."""
     aside: list[Aside]
 
     @property
     def writes(self) -> bool:
-        return self.rows.writes or self.embeddings.writes
+        return self.rows.writes or self.embeddings.writes or any(each.writes for each in self.made.values())
 
     @property
     def edits(self) -> list[Edit]:
@@ -78,8 +80,8 @@ class _Plan:
 
     @property
     def written(self) -> int:
-        both = (self.rows, self.embeddings)
-        return sum(len(each.new) + len(each.returning) + len(each.edits) for each in both)
+        parts = (*self.made.values(), self.rows, self.embeddings)
+        return sum(len(each.new) + len(each.returning) + len(each.edits) for each in parts)
 
     def brought(self, outcome: Outcome | None) -> Brought:
         """How many rows became what. Embeddings stand beside the rows and are not counted."""
@@ -87,7 +89,12 @@ class _Plan:
         results = outcome.results[: len(rows.edits)] if outcome else []
         conflicts = sum(isinstance(each, Result) and each.conflict is not None for each in results)
         return Brought(
-            len(rows.new) + len(rows.returning), rows.same, len(rows.edits), len(rows.newer), conflicts
+            len(rows.new) + len(rows.returning),
+            rows.same,
+            len(rows.edits),
+            len(rows.newer),
+            conflicts,
+            sum(len(each.new) + len(each.returning) for each in self.made.values()),
         )
 
 
@@ -147,7 +154,9 @@ class _Copier:
     def _plan(self, chunk: Chunk) -> _Plan:
         name, records, vectors = chunk.table, chunk.records, chunk.embeddings
         places = [_place_of(packed) for packed in vectors]
-        if self.head is None and name in RECORD_TYPES and self.settler.dead_parents(name, records):
+        made = {type_: self.settler.settle_made(type_, each) for type_, each in chunk.made.items()}
+        coming = {key for each in made.values() for key in each.coming}
+        if self.head is None and name in RECORD_TYPES and self.settler.dead_parents(name, records, coming):
             self.occupied.add(name)  # what hangs on a deleted record is probably deleted with it
         if name in self.occupied:
             rows = self.settler.settle(name, records, chunk.positions)
@@ -156,7 +165,7 @@ class _Copier:
             rows, embeddings = Settled(records), Settled(vectors)
         if self.head is None and name in RECORD_TYPES:
             by_key = dict(zip(map(key_in, records), chunk.positions, strict=True))
-            self.settler.settle_hanging(name, rows, by_key)
+            self.settler.settle_hanging(name, rows, by_key, coming)
             by_key = dict(zip(map(key_in, vectors), places, strict=True))
             self.settler.settle_hanging("embeddings", embeddings, by_key, rows.coming)
         for settled in (rows, embeddings):
@@ -168,7 +177,7 @@ class _Copier:
             for packed, place in zip(vectors, places, strict=True)
             if place in embeddings.aside
         ]
-        return _Plan(rows, embeddings, [*chunk.aside, *self._set_aside(name, rows.aside)])
+        return _Plan(rows, embeddings, made, [*chunk.aside, *self._set_aside(name, rows.aside)])
 
     def _set_aside(self, table: str, kept: dict[int, str]) -> Iterator[Aside]:
         if not kept:
@@ -221,15 +230,16 @@ class _Copier:
         if self.head is not None:
             self.head = None
             raise _LookAgain
-        coming = plan.rows.coming if plan.embeddings.new else set()
-        if self.settler.dead_parents(type_, plan.rows.new) - plan.rows.dead:
+        coming = {key for each in plan.made.values() for key in each.coming}
+        if self.settler.dead_parents(type_, plan.rows.new, coming) - plan.rows.dead:
             raise _LookAgain
+        coming = plan.rows.coming if plan.embeddings.new else set()
         if self.settler.dead_parents("embeddings", plan.embeddings.new, coming) - plan.embeddings.dead:
             raise _LookAgain
 
     def _bring(self, type_: str, plan: _Plan, changes: ChangeSet) -> Outcome | None:
         """Write what the plan says."""
-        for name, settled in ((type_, plan.rows), ("embeddings", plan.embeddings)):
+        for name, settled in (*plan.made.items(), (type_, plan.rows), ("embeddings", plan.embeddings)):
             if settled.new:
                 changes.copy_packed(name, settled.new)
             if settled.returning and changes.bring_back(name, settled.returning) < len(settled.returning):

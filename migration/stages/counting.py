@@ -17,6 +17,7 @@ class Brought:
     edited: int = 0
     newer: int = 0
     conflicts: int = 0
+    made: int = 0
 
     @property
     def migrated(self) -> int:
@@ -40,6 +41,8 @@ class Counts:
     """Of those migrated: an earlier import brought them, and they have been edited in the space since."""
     conflicts: int = 0
     """Of those edited: with something for a person to decide."""
+    made: int = 0
+    """Records that no row stands for, made for rows to hang on; they are not counted as rows."""
     embeddings: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     """Why rows were set aside -> how many."""
@@ -61,6 +64,7 @@ class Counts:
             self.edited + brought.edited,
             self.newer_in_space + brought.newer,
             self.conflicts + brought.conflicts,
+            self.made + brought.made,
             self.embeddings + len(chunk.embeddings),
             _sum(self.reasons, {reason: why.count(reason) for reason in set(why)}),
             _sum(_sum(self.deviations, chunk.counted), listed),

@@ -10,7 +10,7 @@ import msgspec
 
 from migration.dialects import NotLogoMesh
 from migration.estimating import estimated_seconds
-from migration.families import Kinship, previous
+from migration.families import Kinship, family_of_same, previous
 from migration.jobs import Job
 from migration.models import Import, State
 from migration.sandbox.frames import Chunk, Found, Request
@@ -47,7 +47,7 @@ def inspect(job: Job) -> None:
     imported.path = str(path)
     head = SpaceHead.objects.get(space_id=imported.space_id)
     kinship = _kinship(imported) if head.head else Kinship(imported.space_id)
-    imported.family = kinship.family() or imported.pk
+    imported.family = family_of_same(imported) or kinship.family() or imported.pk
     job.move(
         State.ASSESSING,
         State.READY,

@@ -99,6 +99,7 @@ class _Verifier:
         self.imported = imported
         self.counts = counts
         self.comparison = comparison
+        self._made: set[bytes] = set()
         self.versions = set(
             ImportChunk.objects.filter(imported_by=imported, taken_back=False).values_list(
                 "version", flat=True
@@ -108,6 +109,7 @@ class _Verifier:
     def take(self, chunk: Chunk) -> None:
         found = self.comparison
         found.rows[chunk.table] = found.rows.get(chunk.table, 0) + chunk.rows
+        self._take_made(chunk)
         expected = self._expected(chunk)
         matched = self._compare(chunk.table, expected)
         found.matched[chunk.table] = found.matched.get(chunk.table, 0) + matched
@@ -116,6 +118,13 @@ class _Verifier:
             keys = [each.key for each in vectors]
             left_out = set(self._diverged("embeddings", key__in=keys))
             self._compare("embeddings", [each for each in vectors if each.key not in left_out])
+
+    def _take_made(self, chunk: Chunk) -> None:
+        """What no row stands for comes with each chunk that needs it, and counts once."""
+        for type_, made in chunk.made.items():
+            new = [_Expected(data[:16], data[16:], 0) for data in made if data[:16] not in self._made]
+            self._made.update(each.key for each in new)
+            self._compare(type_, new)
 
     def _expected(self, chunk: Chunk) -> Sequence[_Expected]:
         """The chunk's records but for those that copying set aside because of what the space has."""
