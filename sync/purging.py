@@ -8,6 +8,7 @@ tombstones are ever removed: a trigger of the database refuses to delete a live 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from django.db import transaction
 from sync.models import SpaceHead
 from sync.problems import SpaceBusy
 from sync.sql import cursor
-from sync.tables import TABLES
+from sync.tables import TABLES, parent_keys
 from sync.writing import hold
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,13 @@ logger = logging.getLogger(__name__)
 _UP_TO = """
     SELECT coalesce(max(version), 0) FROM sync_changeset
     WHERE space_id = %(space)b AND at < now() - %(age)b AND version <= %(head)b"""
-# What somebody may still bring back, and what moved to another space, where its history leads back here.
+_DISPUTED = """
+    SELECT record_type, array_agg(record_key) FROM sync_conflicts
+    WHERE space_id = %b AND state = 'open' GROUP BY record_type"""
+# What moved to another space stays: its history there leads back here.
 _OLD_TOMBSTONES = """
     FROM {table} t WHERE t.space_id = %(space)b AND t.deleted AND t.version <= %(up_to)b
-      AND NOT EXISTS (SELECT FROM sync_conflicts c WHERE c.space_id = t.space_id
-                      AND c.record_key = t.key AND c.state = 'open')
+      AND NOT t.key = ANY(%(needed)b::bytea[])
       AND NOT EXISTS (SELECT FROM sync_arrival a WHERE a.from_space_id = t.space_id AND a.key = t.key)"""
 _ITS_HISTORY = "DELETE FROM sync_history WHERE space_id = %(space)b AND key = ANY(%(keys)b)"
 _OLD_HISTORY = "DELETE FROM sync_history WHERE space_id = %(space)b AND version <= %(up_to)b"
@@ -77,7 +80,9 @@ def _purge_space(space_id: UUID, age: timedelta, dry_run: bool) -> Purged:
         head, *_ = hold(cur, space_id)
         values = {"space": space_id, "up_to": _up_to(cur, space_id, age, head)}
         removed = 0
+        needed = _needed(cur, space_id)
         for table in TABLES.values():
+            values["needed"] = list(needed[table.type.name])
             old = _OLD_TOMBSTONES.format(table=table.name)
             if dry_run:
                 row = cur.execute(f"SELECT count(*) {old}", values).fetchone()
@@ -94,6 +99,25 @@ def _purge_space(space_id: UUID, age: timedelta, dry_run: bool) -> Purged:
                 values,
             )
     return Purged(space_id, removed)
+
+
+def _needed(cur: psycopg.Cursor[Any], space_id: UUID) -> dict[str, set[bytes]]:
+    """Type -> keys of what an open conflict may still bring back, and of all that it hangs on."""
+    needed: dict[str, set[bytes]] = defaultdict(set)
+    new = {type_: {bytes(key) for key in keys} for type_, keys in cur.execute(_DISPUTED, [space_id])}
+    while new:
+        above: dict[str, set[bytes]] = defaultdict(set)
+        for type_, keys in new.items():
+            needed[type_] |= keys
+            table = TABLES[type_]
+            for name, column in parent_keys(table.type):
+                found = cur.execute(
+                    f"SELECT {column} FROM {table.name} WHERE space_id = %b AND key = ANY(%b::bytea[])",
+                    [space_id, list(keys)],
+                )
+                above[table.type.parents[name]] |= {bytes(key) for (key,) in found if key is not None}
+        new = {type_: rest for type_, keys in above.items() if (rest := keys - needed[type_])}
+    return needed
 
 
 def _cut_history(space_id: UUID, age: timedelta) -> Purged:

@@ -81,7 +81,7 @@ def rescoped(cursor: Cursor, scope: Scope) -> Cursor:
         return cursor
     before = wish.scope if wish.before is None else wish.before
     torn = wish.torn or wish.before is not None or cursor.key != END
-    return replace(cursor, filters=Wish(scope, before, torn=torn).packed())
+    return replace(cursor, filters=Wish(scope, before, torn=torn, broken=wish.before is not None).packed())
 
 
 def scope_of(cursor: Cursor) -> Scope:

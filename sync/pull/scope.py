@@ -57,6 +57,8 @@ class Wish:
     """While the scope is being changed: keys of the last thought and the last row examined."""
     torn: bool = False
     """The device may hold rows without what they hang on: its pull is not complete."""
+    broken: bool = False
+    """An earlier change of scope was not completed: of no thought can be said that the device has it."""
 
     def whole(self) -> Wish:
         """The same, once a pull is complete."""
@@ -67,18 +69,19 @@ class Wish:
             return b""
         changing = None if self.before is None else self.before.packed()
         done = [key.hex() for key in self.done]
-        return orjson.dumps([self.scope.packed(), changing, *done, self.torn])
+        return orjson.dumps([self.scope.packed(), changing, *done, self.torn, self.broken])
 
     @staticmethod
     def unpacked(packed: bytes) -> Wish:
         if not packed:
             return NO_WISH
-        scope, before, thought, row, torn = orjson.loads(packed)
+        scope, before, thought, row, torn, *later = orjson.loads(packed)
         return Wish(
             Scope.unpacked(scope),
             None if before is None else Scope.unpacked(before),
             (bytes.fromhex(thought), bytes.fromhex(row)),
             torn,
+            *later,  # a cursor of an older server has none
         )
 
 

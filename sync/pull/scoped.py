@@ -60,7 +60,7 @@ def changing(
     scope now and were not in the one before. The feed brings the rest.
     """
     assert wish.before is not None
-    query = _change(_shape(wish.before), _shape(wish.scope), size, embeddings, wish.torn)
+    query = _change(_shape(wish.before), _shape(wish.scope), size, embeddings, wish.torn, wish.broken)
     values = parameters(wish.before, "old_") | parameters(wish.scope)
     thought, row = wish.done
     yield from _ask(query, cursor, values | {"done_thought": thought, "done_row": row})
@@ -250,10 +250,12 @@ def _judged(scope: Scope) -> str:
 
 
 @lru_cache(maxsize=256)
-def _change(old: Scope, new: Scope, size: int, embeddings: bool, torn: bool) -> str:
+def _change(old: Scope, new: Scope, size: int, embeddings: bool, torn: bool, broken: bool) -> str:
     # In the middle of a pull the device may have a part only of what came into the old scope just there.
     before = "<" if torn else "<="
     had = f"({is_in(old, 'old_')} AND {since(old, 'old_')} {before} %(version)b::int8)" if old else "true"
+    if broken:
+        had = "false"
     left_old = (
         f"({is_in(old, 'old_')} OR {until(old, 'old_')} > %(version)b::int8)" if old and not torn else "true"
     )

@@ -82,7 +82,8 @@ def store(changes: ChangeSet, outcome: Outcome) -> Stored:
     _store_history(changes, outcome.tree)
     _store_conflicts(changes, outcome.conflicts)
     _store_resolutions(changes, outcome.resolved)
-    _store_receipts(changes, outcome.results)
+    if changes.origin is Origin.PUSH:  # nobody sends again what the server itself made
+        _store_receipts(changes, outcome.results)
     return Stored(changes.version if changes.changed else changes.head, outcome)
 
 

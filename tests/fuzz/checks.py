@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from tests.fuzz.device import Device
-from tests.fuzz.kinds import KINDS
+from tests.fuzz.kinds import KINDS, Ref
+from tests.fuzz.oracle import Space
 from tests.fuzz.world import Broken, Push, World
 
 _TOKEN = re.compile(r"[a-z]+[0-9a-f]{8}\b")
@@ -80,13 +81,7 @@ def _each_change_was_taken_once(world: World, space: str) -> None:
 def _nothing_written_is_lost(world: World, token: str, space: str) -> None:
     """Every word of every change that was taken can be read: in the record, its history or a conflict."""
     oracle = world.oracles[space]
-    written: dict[tuple[str, str], set[str]] = {}
-    for change, _ in oracle.receipts.values():
-        if change["type"] in KINDS and not change.get("delete"):
-            kind = KINDS[change["type"]]
-            lasting = {name: value for name, value in change["set"].items() if name not in kind.layout}
-            words = _TOKEN.findall(json.dumps(lasting))
-            written.setdefault((change["type"], change["id"]), set()).update(words)
+    written = words_written(oracle)
     disputes = world.good(token, "GET", f"/api/v1/spaces/{space}/conflicts", params={"limit": 10000})
     for ref, words in written.items():
         history = _history(world, token, space, ref)
@@ -101,6 +96,19 @@ def _nothing_written_is_lost(world: World, token: str, space: str) -> None:
             ]
             raise Broken(f"Of {ref} in {space} nobody can read {missing} any more, of {said}\n{history}")
     world.count("words found again", sum(map(len, written.values())))
+
+
+def words_written(space: Space) -> dict[Ref, set[str]]:
+    """The words of every change that was taken, here and before the record came here."""
+    written = {ref: set(words) for ref, words in space.arrived.items()}
+    for change, outcome in space.receipts.values():
+        forgotten = outcome.version <= space.purged.get((change["type"], change["id"]), 0)
+        if change["type"] in KINDS and not change.get("delete") and not forgotten:
+            kind = KINDS[change["type"]]
+            lasting = {name: value for name, value in change["set"].items() if name not in kind.layout}
+            words = _TOKEN.findall(json.dumps(lasting))
+            written.setdefault((change["type"], change["id"]), set()).update(words)
+    return written
 
 
 def _history(world: World, token: str, space: str, ref: tuple[str, str]) -> list[Any]:

@@ -125,6 +125,11 @@ class Space:
     conflicts: list[Conflict] = field(default_factory=list)
     receipts: dict[tuple[str, str], tuple[dict[str, Any], Outcome]] = field(default_factory=dict)
     """(person, change_id) -> the change and what came of it"""
+    moved_away: set[Ref] = field(default_factory=set)
+    purged: dict[Ref, int] = field(default_factory=dict)
+    """Record whose tombstone was purged -> the head at that time: what was written before is forgotten."""
+    arrived: dict[Ref, set[str]] = field(default_factory=dict)
+    """Words that were written about a record in the space from which it came."""
     _touched: bool = False
 
     @property
@@ -340,6 +345,57 @@ class Space:
         conflict = Conflict(root.ref, "revive", self.next)
         self._note(conflict)
         return conflict
+
+    # Moves
+
+    def move(self, thoughts: list[str], other: Space) -> tuple[str, set[Ref], set[Ref]]:
+        """Move thoughts to another space: why it is refused, or else what moved and which links stayed."""
+        roots = [self.records["thoughts", id_] for id_ in thoughts]
+        found = {it.ref: it for root in roots for it in [root, *self._below(root)] if not it.died}
+        left = {
+            ref
+            for ref, it in found.items()
+            if any(parent[0] != "tags" and parent not in found for parent in it.parents())
+        }
+        going = [it for ref, it in found.items() if ref not in left]
+        if any(it.state == "open" and it.ref in found for it in self.conflicts):
+            return "still-in-conflict", set(), set()
+        if any((there := other.records.get(it.ref)) and not there.died for it in going):
+            return "already-there", set(), set()
+        tags = {parent for it in going for parent in it.parents() if parent[0] == "tags"}
+        missing = [ref for ref in tags if ref not in other.records or other.records[ref].died]
+        order = list(KINDS)
+        for it in [self.records[ref] for ref in missing] + sorted(
+            going, key=lambda it: order.index(it.ref[0])
+        ):
+            other._arrive(it)
+        other.head += 1
+        for root in roots:
+            self._bury(root, [it for it in self._below(root) if not it.died])
+        self.head += 1
+        self.moved_away |= {it.ref for it in going}
+        return "", {it.ref for it in going}, left
+
+    def _arrive(self, record: Record) -> None:
+        if record.ref in self.records:
+            self._create_again(self.records[record.ref], record.values, self.head)
+        else:
+            self._create(Record(record.ref, self.next, self.next), record.values, self.head)
+
+    def purge(self) -> None:
+        """Forget what is deleted, but for what an open conflict may bring back, and what history leads to."""
+        needed = {it.ref for it in self.conflicts if it.state == "open"}
+        while True:
+            above = {
+                parent for ref in needed if ref in self.records for parent in self.records[ref].parents()
+            }
+            if above <= needed:
+                break
+            needed |= above
+        for record in [it for it in self.records.values() if it.died]:
+            if record.ref not in needed and record.ref not in self.moved_away:
+                del self.records[record.ref]
+                self.purged[record.ref] = self.head
 
     # Conflicts
 

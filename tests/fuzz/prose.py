@@ -65,6 +65,15 @@ def merged(base: object, server: object, client: object) -> str | None:
     return _joined(start, both, [*(new_1 or new_2), *added])
 
 
+def goes_on_from(before: object, after: object) -> bool:
+    """Whether `after` in place of `before` leaves the alignment beyond doubt: no added sentence vanishes."""
+    found = [_parts(side) if isinstance(side, str) else None for side in (before, after)]
+    if found[0] is None or found[1] is None:
+        return True  # nothing is merged with such a text
+    added, more = found[0][2], found[1][2]
+    return more[len(more) - len(added) :] == added
+
+
 def _parts(written: str | None) -> tuple[str, list[str], list[str]] | None:
     sentences = _SENTENCE.split(written or "")
     if (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -14,7 +15,7 @@ from tests.fuzz import checks, hands, readers
 from tests.fuzz.device import Device
 from tests.fuzz.faults import POINTS, VICTIMS
 from tests.fuzz.server import Server
-from tests.fuzz.world import MANAGER, Broken, Lost, Push, World
+from tests.fuzz.world import MANAGER, MAY_WRITE, Broken, Lost, Push, World
 
 QUIET_SECONDS: Final = 30
 """Within this time after the last fault all outboxes are empty."""
@@ -264,6 +265,13 @@ def _restore(world: World, chance: Random) -> None:
             world.server.manage("after_restore")
 
 
+def _purge(world: World, chance: Random) -> None:
+    """All deletions are forgotten, however young: devices that had not heard of them must find out."""
+    world.server.purge()
+    for space in world.spaces:
+        world.oracles[space].purge()
+
+
 # People and devices
 
 
@@ -275,9 +283,44 @@ def _share(world: World, chance: Random) -> None:
         world.share(space, person, role)
 
 
+def _move(world: World, chance: Random) -> None:
+    """Thoughts go to another space, with all that hangs on them and their history."""
+    device = _device(world, chance)
+    spaces = [space for space in world.spaces if world.role(device, space) in MAY_WRITE]
+    if len(spaces) < 2:
+        return
+    source, target = chance.sample(spaces, 2)
+    oracle, other = world.oracles[source], world.oracles[target]
+    thoughts = sorted(record.ref[1] for record in oracle.live() if record.ref[0] == "thoughts")
+    if not thoughts:
+        return
+    chosen = chance.sample(thoughts, min(len(thoughts), chance.randint(1, 3)))
+    written = checks.words_written(oracle)
+    body = {"thoughts": chosen, "to": target}
+    answer = world.told(device.token, "POST", f"/api/v1/spaces/{source}/move", json=body)
+    refused, gone, left = oracle.move(chosen, other)
+    world.count(f"moves {refused or 'made'}")
+    if refused:
+        if answer.status_code != 409 or not answer.json()["type"].endswith(refused):
+            raise Broken(f"A move had to be refused as {refused}, but was answered {answer.text}")
+        return
+    for ref in gone:
+        other.arrived[ref] = other.arrived.get(ref, set()) | written.get(ref, set())
+    expected = {
+        "version": oracle.head,
+        "to": {"space": target, "version": other.head},
+        "moved": dict(Counter(type_ for type_, _ in gone)),
+    }
+    found = answer.json()
+    if {*map(tuple, found.pop("left", []))} != left or found != expected:
+        raise Broken(f"A move of {chosen} from {source} was answered {answer.text}, not {expected} {left}")
+
+
 def _revoke(world: World, chance: Random) -> None:
     device = _device(world, chance, online=False)
-    if sum(it.person == device.person and not it.retired for it in world.devices) < 2:
+    own = [it for it in world.devices if it.person == device.person and not it.retired]
+    ending = [it for it in own if it.token == device.token or device.name in it.made_by]  # with its clones
+    if len(ending) == len(own):
         return
     mine = world.good(device.token, "GET", "/api/v1/devices")["devices"]
     names = [it["name"] for it in mine if it["name"] == device.name]
@@ -285,9 +328,8 @@ def _revoke(world: World, chance: Random) -> None:
         return
     id_ = next(it["id"] for it in mine if it["name"] == device.name)
     world.good(device.token, "DELETE", f"/api/v1/devices/{id_}")
-    for other in world.devices:  # its clones end with it
-        if not other.retired and (other.token == device.token or device.name in other.made_by):
-            other.retired = "it was revoked"
+    for other in ending:
+        other.retired = "it was revoked"
     answer = world.told(device.token, "GET", "/api/v1/spaces")
     if answer.status_code != 401:
         raise Broken(f"A revoked token was answered {answer.status_code}")
@@ -329,7 +371,9 @@ STEPS: Final[dict[str, tuple[float, Callable[[World, Random], None]]]] = {
     "kill the database": (0.3, _kill_database),
     "back up": (0.3, _back_up),
     "restore": (0.3, _restore),
+    "purge": (0.4, _purge),
     "share": (1.5, _share),
+    "move": (2, _move),
     "revoke": (0.3, _revoke),
     "clone": (0.5, _clone),
     "keep an old copy": (0.7, _keep_an_old_copy),

@@ -113,14 +113,34 @@ class Server:
         draft = self.folder / "strike.new"
         draft.write_text(f"{point} {victim}")
         draft.rename(self.folder / "strike")
+        self.witness = psycopg.connect(self.places.database_url, autocommit=True)
+        self.victim = victim
 
     def disarm(self) -> bool:
-        """Whether it had struck."""
+        """Whether it had struck. Where a session of the database was killed, all others have ended too."""
+        with self.witness:
+            try:
+                (self.folder / "strike").unlink()
+            except FileNotFoundError:
+                if self.victim == "database":
+                    self._await_the_end()
+                return True
+            return False
+
+    def _await_the_end(self) -> None:
+        """Wait until PostgreSQL has noticed the death of a session, for which it ends all of them."""
+        deadline = time.monotonic() + PATIENCE
         try:
-            (self.folder / "strike").unlink()
-        except FileNotFoundError:
-            return True
-        return False
+            while time.monotonic() < deadline:
+                self.witness.execute("SELECT")
+                time.sleep(0.01)
+        except psycopg.OperationalError:
+            return
+        raise AssertionError("PostgreSQL did not notice that a session was killed")
+
+    def purge(self) -> None:
+        """Forget all deletions; the command for it spares those of the last day."""
+        self._python("-c", "import django; django.setup(); import sync.purging as p; p.purge_tombstones(0)")
 
     def kill_database(self) -> None:
         """End PostgreSQL as a power cut would, and start it again."""
@@ -139,8 +159,11 @@ class Server:
 
     def manage(self, command: str) -> None:
         """What the people who run the server do at its command line."""
+        self._python("manage.py", command)
+
+    def _python(self, *arguments: str) -> None:
         done = subprocess.run(
-            [sys.executable, "manage.py", command],
+            [sys.executable, *arguments],
             cwd=ROOT, env=self.environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

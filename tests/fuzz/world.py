@@ -369,7 +369,7 @@ class World:
             device.made_by = {*device.made_by, device.name}
             device.token, device.name = answer["token"], name
             self.pull(device, space, chance)
-        elif reason == "rolled-back" and self.restored:
+        elif reason == "purged" or (reason == "rolled-back" and self.restored):
             copy.begin_anew()
             self.pull(device, space, chance)
             copy.rebase()

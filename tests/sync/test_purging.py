@@ -113,6 +113,25 @@ def test_a_tombstone_waits_for_an_open_conflict(space: Space, laptop: Device, de
     assert desk.records["thoughts", "t"]["title"] == "Desk"
 
 
+def test_what_a_disputed_record_hangs_on_waits_with_it(space: Space, laptop: Device, desk: Device) -> None:
+    laptop.push(
+        change("thoughts", "t", set={"title": "T"}),
+        change("segments", "s", set={"thought_id": "t", "title": "S"}),
+    )
+    laptop.push(change("segments", "s", 1, set={"title": "Laptop"}), seen=1)
+    [result] = desk.push(change("segments", "s", 1, set={"title": "Desk"}), seen=1)
+    age(space, 99, 300)
+    desk.pull()
+    laptop.push(change("thoughts", "t", 1, delete=True), seen=desk.seen)
+    age(space, 99, 200)
+    assert purge() == ""
+    [taken] = desk.push(change("conflicts", result["conflict"], set={"take": "client"}))
+    assert taken["status"] == "applied"
+    desk.pull()
+    assert desk.records["segments", "s"]["title"] == "Desk"
+    assert desk.records["thoughts", "t"]["title"] == "T"
+
+
 def test_history_goes_only_where_a_limit_is_set(space: Space, laptop: Device, settings: Any) -> None:
     laptop.push(change("segments", "s", set={"content": "x"}), change("thoughts", "t", set={"title": "1"}))
     for number in range(2, 5):

@@ -191,6 +191,18 @@ def test_another_scope_does_not_download_again_what_is_there(writer: Device, des
     reader.check()
 
 
+def test_a_change_of_scope_that_is_given_up_half_way_loses_nothing(writer: Device, desk: Device) -> None:
+    reader = Reader(desk, ALL)
+    reader.pull()
+    reader.scope = Scope(tags=("sleep",))
+    assert reader.pull_page(limit=1)
+    assert reader.named
+    reader.scope = ALL
+    reader.pull()
+    assert reader.thoughts() == {"a", "b", "c"}
+    reader.check()
+
+
 def test_moves_folded_in_the_history_do_not_hide_a_time_that_was_in_scope(
     writer: Device, desk: Device
 ) -> None:
