@@ -35,6 +35,7 @@ REASONS = {
     "differs-from-existing": gettext_lazy("the space has another version of them, which was kept"),
     "unknown-table": gettext_lazy("it is no table of LogoMesh; it is kept whole with the import"),
     "deleted-in-space": gettext_lazy("they were deleted in the space"),
+    "hangs-on-deleted": gettext_lazy("what they hang on was deleted in the space"),
 }
 """Why rows are set aside, in plain words."""
 TABLES = {

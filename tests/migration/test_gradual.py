@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from django.core.management import CommandError, call_command
 
 from migration import imports, jobs
 from migration.choosing import read_choices
@@ -161,3 +163,16 @@ def test_choices_that_make_no_sense_are_named(body: dict[str, Any], pointer: str
     with pytest.raises(InvalidValue) as refused:
         read_choices(body)
     assert refused.value.pointer == pointer
+
+
+def test_the_command_takes_a_part(people: People, tmp_path: Path, capsys: Any) -> None:
+    path = lab(tmp_path / "lab.sqlite3")
+    say = ["--space", str(people.space.pk), "--as", people.ben.email, "--strategy", "gradual", "--json"]
+    call_command("import_sqlite", str(path), *say, "--tag", "Memory", "--after", "2025-05-01")
+    report = orjson.loads(capsys.readouterr().out)
+    assert report["state"] == "done"
+    assert report["tables"]["thoughts"] | {"migrated": 1, "left_for_later": 3} == report["tables"]["thoughts"]
+    with pytest.raises(CommandError, match="No thought of the file has the tag Dreams"):
+        call_command("import_sqlite", str(path), *say, "--tag", "Dreams")
+    with pytest.raises(CommandError, match="filters choose what a gradual import takes"):
+        call_command("import_sqlite", str(path), *say[:4], "--tag", "Memory")
