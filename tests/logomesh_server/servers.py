@@ -29,6 +29,10 @@ DEBIAN = Path("/usr/lib/postgresql/15/bin")
 PGBOUNCER = shutil.which("pgbouncer") or (
     "/usr/sbin/pgbouncer" if Path("/usr/sbin/pgbouncer").exists() else ""
 )
+OLD = Path(os.environ.get("POSTGRESQL_13", "/usr/lib/postgresql/13/bin"))
+needs_an_old_one = pytest.mark.skipif(
+    not (OLD / "postgres").exists(), reason="needs PostgreSQL 13 (POSTGRESQL_13=/its/bin)"
+)
 needs_debian = pytest.mark.skipif(
     not (DEBIAN / "postgres").exists(), reason="needs Debian's PostgreSQL 15 (apt-get install postgresql-15)"
 )

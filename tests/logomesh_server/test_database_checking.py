@@ -1,7 +1,7 @@
 """The test of a database: every way to fail that we know of, against real servers, and the ways to succeed.
 
-Two servers are not real, because no such PostgreSQL is at hand: one that says in the wire protocol that it is
-version 13, and sockets that swallow what they are sent, as a firewall does.
+Two servers are not real: one that says in the wire protocol that it is version 13 (besides a real one, where
+POSTGRESQL_13 names its programs), and sockets that swallow what they are sent, as a firewall does.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from logomesh_server.database.profile import Habits, Profile, from_url, kept
 from logomesh_server.database.verdicts import STEPS, Status, Verdict, usable
 from tests.logomesh_server.processes import ROOT, free_port, manage
 from tests.logomesh_server.servers import (
+    OLD,
     PASSWORD,
     Server,
     certificates,
     embedded_programs,
+    needs_an_old_one,
     needs_debian,
     needs_openssl,
     needs_pgbouncer,
@@ -354,6 +356,17 @@ def test_a_server_of_version_13() -> None:
     """Not a real one: it only says in the protocol that it is."""
     with answering(_pretend_to_be("13.18")) as port:
         failed = the_failure(Profile("127.0.0.1", port, "department", "lab"))
+    assert (failed.step, "PostgreSQL 13" in failed.finding) == ("version", True)
+
+
+@needs_an_old_one
+def test_a_real_server_of_version_13() -> None:
+    with server(OLD) as made:
+        made.sql(
+            f"CREATE ROLE lab LOGIN PASSWORD '{PASSWORD}'",
+            "CREATE DATABASE department ENCODING 'UTF8' TEMPLATE template0",
+        )
+        failed = the_failure(profile(made))
     assert (failed.step, "PostgreSQL 13" in failed.finding) == ("version", True)
 
 
