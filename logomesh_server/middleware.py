@@ -1,6 +1,8 @@
 """What every request passes: an id, problems instead of crashes, and headers that protect browsers."""
 
+import logging
 from collections.abc import Callable
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -8,11 +10,18 @@ from django.http import HttpRequest, HttpResponseBase
 from . import rendering
 from .logs import choose_request_id, request_id
 
+logger = logging.getLogger(__name__)
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 Next = Callable[[HttpRequest], HttpResponseBase]
 
 
 class RequestIds:
-    """Takes the caller's X-Request-ID, or makes one; every log line, problem and answer bears it."""
+    """Takes the caller's X-Request-ID, or makes one; every log line, problem and answer bears it.
+
+    What may have changed something gets a line of its own. It names the route and not the address: names and
+    mail addresses of people are parts of addresses.
+    """
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -23,6 +32,9 @@ class RequestIds:
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = identifier
+            if request.method not in SAFE:
+                route = request.resolver_match.route if request.resolver_match else "unknown"
+                logger.info("%s %s: %s", request.method, route, response.status_code)
             return response
         finally:
             request_id.reset(token)

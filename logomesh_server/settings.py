@@ -296,5 +296,7 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "psycopg.pool": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
+        # The worker's own option, which quiets Celery, would quiet us, too.
+        "logomesh_server": {"level": env.text("LOG_LEVEL", "INFO").upper()},
     },
 }
