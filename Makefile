@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz fuzz-client fuzz-api mutants check format hostile bench screenshots schema reference requirements clean
+.PHONY: help run setup test department fuzz fuzz-client fuzz-api mutants check format hostile bench screenshots schema reference requirements clean
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,10 @@ run: $(VENV)/.runtime ## Set up what is needed, then start the server
 setup: $(VENV)/.development ## Make the virtual environment with all that development needs
 
 test: $(VENV)/.development ## Run the whole suite against real PostgreSQL and Redis
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not department" $(ARGS)
+
+department: $(VENV)/.development ## Run the server among replicas, proxies, keychains and several hosts
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m department $(ARGS)
 
 fuzz: $(VENV)/.development ## Let simulated devices sync against a server that breaks: MINUTES=, or SEED= and STEPS=
 	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \

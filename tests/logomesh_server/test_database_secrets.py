@@ -46,6 +46,7 @@ def signed_in(data: Path, **variables: str) -> None:
 
 
 @needs_keychain
+@pytest.mark.department
 def test_the_system_s_keychain(department: Server, tmp_path: Path) -> None:
     data, home = tmp_path / "data", tmp_path / "home"
     home.mkdir()

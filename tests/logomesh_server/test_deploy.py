@@ -123,6 +123,7 @@ def caddy(folder: Path, port: int, behind: int) -> Iterator[Path]:
 
 
 @needs_caddy
+@pytest.mark.department
 @pytest.mark.processes
 def test_people_and_devices_come_through_tls(tmp_path: Path) -> None:
     data, port = tmp_path / "data", free_port()

@@ -24,7 +24,7 @@ from tests.logomesh_server.processes import ROOT, Serving, environment, free_por
 from tests.logomesh_server.servers import server
 from tests.logomesh_server.test_outage import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("hosts")]
+pytestmark = [pytest.mark.department, pytest.mark.processes, pytest.mark.xdist_group("hosts")]
 
 
 @pytest.fixture(scope="module")

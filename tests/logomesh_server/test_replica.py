@@ -16,7 +16,7 @@ from tests.logomesh_server.department import Client, Department, make_client, ma
 from tests.logomesh_server.processes import Serving, manage
 from tests.logomesh_server.servers import Server, server
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("replica")]
+pytestmark = [pytest.mark.department, pytest.mark.processes, pytest.mark.xdist_group("replica")]
 RECORDS = 12_000
 
 
