@@ -19,8 +19,8 @@ addEventListener("DOMContentLoaded", async () => {
   // Canvases reach from a handful of pixels to many thousands: marks and words grow with them.
   const reach = (axis) => placed.reduce(([least, most], t) => [Math.min(least, t[axis]), Math.max(most, t[axis])], [Infinity, -Infinity]);
   const [[left, end], [top, bottom]] = [reach("x"), reach("y")];
-  const crowd = Math.max(1, Math.sqrt(thoughts.length / 300));
-  const scale = apart ? Math.min(8, Math.max(1, (end - left) / 1000, (bottom - top) / 600)) / Math.min(4, crowd) : 1;
+  const crowd = Math.min(3, Math.max(1, Math.sqrt(thoughts.length / 300)));
+  const scale = apart ? Math.max(1, (end - left) / 1000, (bottom - top) / 600) / crowd : 1;
   const side = Math.ceil(Math.sqrt(thoughts.length));
   const position = (t, n) => (apart && t.x !== null && t.y !== null
     ? { x: t.x, y: t.y }
@@ -31,9 +31,10 @@ addEventListener("DOMContentLoaded", async () => {
   const others = ["--accent", "--warn"];
   const line = (type) => named(own[type] || others[kinds.filter((k) => !own[k]).indexOf(type) % others.length]);
   const styles = () => [
-    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "min-zoomed-font-size": 7, "border-width": scale, "border-color": named("--line"), "text-background-color": named("--card"), "text-background-opacity": 0.75, "text-background-padding": scale } },
+    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "border-width": scale, "border-color": named("--line"), "text-background-color": named("--card"), "text-background-opacity": 0.75, "text-background-padding": scale } },
     { selector: "edge", style: { width: 1.2 * scale, opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "arrow-scale": 0.8 * scale } },
     ...kinds.map((type) => ({ selector: `edge[kind = ${kinds.indexOf(type)}]`, style: { "line-color": line(type), "target-arrow-color": line(type), "line-style": own[type] ? "solid" : "dashed" } })),
+    { selector: ".mute", style: { label: "" } },
     { selector: ".off", style: { display: "none" } },
     { selector: ".far", style: { opacity: 0.1 } },
     { selector: ".found", style: { "border-width": 4 * scale, "border-color": named("--accent"), "z-index": 9 } },
@@ -45,11 +46,19 @@ addEventListener("DOMContentLoaded", async () => {
       ...links.map((l, n) => ({ data: { id: "l" + n, source: "t" + l.source, target: "t" + l.target, kind: kinds.indexOf(l.type) } })),
     ],
     layout: { name: "preset", fit: true, padding: 30 },
-    minZoom: 0.02, maxZoom: 4, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
+    minZoom: 0.002, maxZoom: 4, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
     style: styles(),
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { graph.style(styles()); legend(); });
   graph.autoungrabify(true);
+  // Words that are too small to read only cover the marks.
+  let mute = null;
+  const settle = () => {
+    const small = graph.zoom() * 11 * scale < 7;
+    if (small !== mute) { mute = small; graph.batch(() => graph.nodes().toggleClass("mute", small)); }
+  };
+  graph.on("zoom", settle);
+  settle();
   graph.on("resize", () => graph.fit(undefined, 30));
 
   // One thought and its neighbours

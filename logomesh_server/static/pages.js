@@ -8,7 +8,8 @@
   const spell = (at, style) => {
     if (style === "day") return day.format(at);
     const seconds = (at - Date.now()) / 1000;
-    if (style !== "ago" || seconds < -30 * 86400) return time.format(at);
+    if (style === "ago" && seconds < -30 * 86400) return day.format(at);
+    if (style !== "ago") return time.format(at);
     const [unit, length] = units.find(([, length]) => Math.abs(seconds) >= length) || ["minute", 60];
     return ago.format(Math.round(seconds / length), unit);
   };
