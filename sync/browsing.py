@@ -68,6 +68,11 @@ _TAG_NAMES: Final = """
     ORDER BY lower(name), id LIMIT 200"""
 _SEGMENTS: Final = """t.thought_key = %(key)s
     ORDER BY coalesce(t.sort_order, 0), t.created_at, t.key LIMIT %(limit)s OFFSET %(offset)s"""
+_MOST_LINKABLE: Final = 12
+_FIRST_SEGMENTS: Final = """
+    SELECT DISTINCT ON (thought_key) thought_id, id FROM sync_segments
+    WHERE space_id = %(space)s AND thought_key = ANY(%(keys)s) AND NOT deleted
+    ORDER BY thought_key, coalesce(sort_order, 0), created_at, key"""
 _OF_SEGMENTS: Final = ("segment_fields", "segment_related_context", "segment_llm_history")
 _TAGS_ON: Final = """
     SELECT l.{owner}_id, l.tag_id, coalesce(g.name, l.tag_id), g.color, l.version
@@ -309,6 +314,20 @@ def segment(space_id: UUID, id_: str) -> dict[str, Any]:
         raise NotFound
     _complete(space_id, found)
     return found[0]
+
+
+def linkable(space_id: UUID, words: str, but: str) -> list[dict[str, Any]]:
+    """Segments that a segment may be linked with, best match first; of a thought, its first segment."""
+    hits, _more = searching.search([space_id], words, limit=_MOST_LINKABLE)
+    thoughts = {hit.id for hit in hits if hit.type == "thoughts"}
+    rows = cursor().execute(
+        _FIRST_SEGMENTS, {"space": space_id, "keys": [key_of("thoughts", id_) for id_ in thoughts]}
+    )
+    first = dict(rows.fetchall())
+    ids = [first.get(hit.id) if hit.type == "thoughts" else hit.id for hit in hits]
+    wanted = [id_ for id_ in dict.fromkeys(ids) if id_ is not None and id_ != but]
+    found = names((space_id, "segments", id_) for id_ in wanted)
+    return [{"id": id_, **found[space_id, "segments", id_]} for id_ in wanted]
 
 
 def anchor(key: bytes) -> str:

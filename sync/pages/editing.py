@@ -131,6 +131,12 @@ def tagging(space_id: UUID, type_: str, id_: str, base: int, name: str) -> list[
     return [*changes, link, _touched(type_, id_, base, at)]
 
 
+def linking(source: str, target: str, kind: str) -> list[dict[str, Any]]:
+    """The change that links a segment with another."""
+    link = compose_id([source, target, " ".join(kind.split())])
+    return [change_of("segment_neighbors", link, 0, {"strength": 1, "created_at": now()})]
+
+
 def untagging(type_: str, id_: str, base: int, tag: str, link_base: int) -> list[dict[str, Any]]:
     """The changes that take a tag off a thought or a segment. The tag itself stays."""
     link = change_of(f"{type_.removesuffix('s')}_tags", compose_id([id_, tag]), link_base, delete=True)

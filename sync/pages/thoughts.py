@@ -59,8 +59,10 @@ def _shown(request: HttpRequest, opened: OpenSpace, id_: str, problem: Problem |
     context |= _asked(request)
     if problem is None and request.headers.get("HX-Request") and context["segment_id"]:
         context["segment"] = browsing.segment(opened.id, context["segment_id"])
+        context |= _to_link_with(request, opened, context)
         return render(request, "sync/segment.html", context)
     whole = browsing.thought(opened.id, id_, page=context["page"])
+    context |= _to_link_with(request, opened, context)
     context |= {"whole": whole, "thought": whole.thought, "kept_days": settings.TOMBSTONE_DAYS}
     if problem is None and request.headers.get("HX-Request"):
         return render(request, "sync/thought_text.html", context)
@@ -73,6 +75,14 @@ def _shown(request: HttpRequest, opened: OpenSpace, id_: str, problem: Problem |
         there = {id_, "", *(segment["id"] for segment in whole.segments)}
         context["in_form"] = context["may_write"] and request.POST.get("record") in {*there, "new"}
     return render(request, "sync/thought.html", context, status=problem.status if problem else 200)
+
+
+def _to_link_with(request: HttpRequest, opened: OpenSpace, context: dict[str, Any]) -> dict[str, Any]:
+    """What the words that somebody looked for offer to be linked with the segment that is named."""
+    words = sound(request.GET.get("words", ""))
+    if context["do"] != "link" or not words.strip():
+        return {}
+    return {"words": words, "offered": browsing.linkable(opened.id, words, context["segment_id"])}
 
 
 def _asked(request: HttpRequest) -> dict[str, str]:
@@ -100,6 +110,10 @@ def _act(request: HttpRequest, caller: Caller, opened: OpenSpace, id_: str) -> H
         case "untag" if type_ in _TAGGED:
             tag = request.POST.get("tag", "")
             changes = editing.untagging(type_, record, base, tag, number_in(request, "link"))
+        case "link" if (target := request.POST.get("target")) and (
+            kind := request.POST.get("kind", "").strip()
+        ):
+            changes = editing.linking(record, target, kind)
         case "unlink":
             changes = [editing.change_of("segment_neighbors", record, base, delete=True)]
         case _:

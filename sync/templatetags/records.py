@@ -20,6 +20,9 @@ register = template.Library()
 
 MOST_SHOWN: Final = 8_000
 """Characters of a segment on the page of its thought; the rest is a click away."""
+MOST_CHANGED: Final = 4_000
+MOST_BETWEEN: Final = 400
+"""Characters of a piece of text that a history shows: of one that changed, of one that did not."""
 _CODE: Final = ("code", "source", "json", "yaml", "sql", "latex")
 _FIELDS: Final = {
     "title": gettext_lazy("title"),
@@ -99,9 +102,23 @@ def is_cut(segment: dict[str, Any]) -> bool:
 
 @register.filter
 def changes_in(sides: dict[str, Any]) -> dict[str, list[tuple[str, bool]]]:
-    """Old and new value of a field in pieces: (words, whether they differ)."""
+    """Old and new value of a field in pieces: (words, whether they differ). What is equal is cut short."""
     old, new = marked(as_text(sides["old"]), as_text(sides["new"]))
-    return {"old": old, "new": new}
+    return {"old": _abridged(old), "new": _abridged(new)}
+
+
+def _abridged(pieces: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """The pieces with what stands between two differences in its beginning and end alone."""
+    return [
+        (shortened(words, MOST_CHANGED) if differs else shortened(words, MOST_BETWEEN), differs)
+        for words, differs in pieces
+    ]
+
+
+@register.filter
+def shortened(text: str, most: int) -> str:
+    """A text of more than so many characters without its middle."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 @register.simple_tag

@@ -140,6 +140,23 @@ def test_tags_come_and_go(people: People, eva: Device, ben: Browser) -> None:
     assert [tag["id"] for tag in browsing.thought(people.space.pk, "t1").tags] == ["tag_sleep_spindles"]
 
 
+def test_segments_are_linked_by_their_words(people: People, eva: Device, ben: Browser) -> None:
+    eva.push(
+        change("thoughts", "t2", set={"title": "Dreams"}),
+        change("segments", "s3", set={"thought_id": "t2", "title": "Night", "content": "x"}),
+    )
+    said = ben.reads("thought?id=t1&do=link&segment=s1&words=dreams")
+    assert "Dreams › Night" in said
+    ben.thought(do="link", type="segments", record="s1", target="s3", kind="supports", seen=1)
+    links = [
+        (it["segment"], it["type"], it["outgoing"]) for it in browsing.segment(people.space.pk, "s1")["links"]
+    ]
+    assert ("s3", "supports", True) in links
+    version = next(it["version"] for it in browsing.segment(people.space.pk, "s3")["links"])
+    ben.thought(do="unlink", type="segment_neighbors", record="s1/s3/supports", base=version, seen=version)
+    assert browsing.segment(people.space.pk, "s3")["links"] == []
+
+
 def test_a_viewer_changes_nothing_and_is_offered_nothing(people: People, eva: Device) -> None:
     cai = Browser(people.cai, people.space)
     assert cai.thought(do="delete", type="thoughts", record="t1", base="1", seen="1").status_code == 403
