@@ -125,7 +125,7 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
         ("imports", f"{serving.url}/imports"), ("history", f"{url}/history?type=thoughts&id=thought_0_0"),
         ("timeline", f"{url}/timeline"), ("deleted", f"{url}/deleted"),
         ("database", f"{serving.url}/database"), ("database-move", f"{serving.url}/database/move"),
-        ("admin", f"{serving.url}/admin/"),
+        ("admin", f"{serving.url}/admin/"), ("database", f"{serving.url}/database"),
     ):  # fmt: skip
         page.goto(address)
         look(page, name)

@@ -215,32 +215,47 @@ def pgbouncer(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def certificates(folder: Path, name: str = "localhost") -> tuple[Path, Path, Path]:
+def certificates(folder: Path, name: str = "localhost", days: int = 2) -> tuple[Path, Path, Path]:
     """A certificate authority of its own: root certificate, the server's certificate, its key."""
     folder.mkdir(parents=True, exist_ok=True)
     root, root_key = folder / "root.crt", folder / "root.key"
-    key, request, certificate = folder / "server.key", folder / "server.csr", folder / "server.crt"
-
-    def openssl(*arguments: Any) -> None:
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     authority = ("-subj", "/CN=department root", "-addext", "basicConstraints=critical,CA:TRUE")
-    openssl("req", "-x509", *curve, "-keyout", root_key, "-out", root, "-days", 2, *authority)
-    openssl("req", *curve, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+    _openssl("req", "-x509", *_NEW_KEY, "-keyout", root_key, "-out", root, "-days", 2, *authority)
+    return root, *_signed(folder, "server", name, days)
+
+
+def client_certificate(folder: Path, user: str) -> tuple[Path, Path]:
+    """With which a role signs in: signed by the authority that `certificates` made in this folder."""
+    certificate, key = _signed(folder, "client", user, 2)
+    key.chmod(0o600)
+    return certificate, key
+
+
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+
+def _signed(folder: Path, file: str, name: str, days: int) -> tuple[Path, Path]:
+    key, request, certificate = (folder / f"{file}.{ending}" for ending in ("key", "csr", "crt"))
+    _openssl("req", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
     (folder / "san").write_text(f"subjectAltName=DNS:{name}\n")
-    signed_by = ("-CA", root, "-CAkey", root_key, "-CAcreateserial", "-days", 2)
-    openssl("x509", "-req", "-in", request, "-out", certificate, *signed_by, "-extfile", folder / "san")
-    return root, certificate, key
+    signed_by = ("-CA", folder / "root.crt", "-CAkey", folder / "root.key", "-CAcreateserial", "-days", days)
+    _openssl("x509", "-req", "-in", request, "-out", certificate, *signed_by, "-extfile", folder / "san")
+    return certificate, key
+
+
+def _openssl(*arguments: Any) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
 @contextmanager
-def tls_server(root_folder: Path, name: str = "localhost", **values: Any) -> Iterator[tuple[Server, Path]]:
-    """A server (Debian's) with TLS, and the root certificate to trust."""
-    root, certificate, key = certificates(root_folder, name)
+def tls_server(
+    root_folder: Path, name: str = "localhost", days: int = 2, **values: Any
+) -> Iterator[tuple[Server, Path]]:
+    """A server (Debian's) with TLS, and the root certificate to trust, on both sides."""
+    root, certificate, key = certificates(root_folder, name, days)
     made = Server(DEBIAN, **values)
     try:
-        for path, mode in ((certificate, 0o644), (key, 0o600)):
+        for path, mode in ((certificate, 0o644), (key, 0o600), (root, 0o644)):
             target = made.folder / path.name
             shutil.copy(path, target)
             if made._user:
@@ -250,6 +265,7 @@ def tls_server(root_folder: Path, name: str = "localhost", **values: Any) -> Ite
             "ssl": "on",
             "ssl_cert_file": str(made.folder / certificate.name),
             "ssl_key_file": str(made.folder / key.name),
+            "ssl_ca_file": str(made.folder / root.name),
         }
         yield made.start(), root
     finally:

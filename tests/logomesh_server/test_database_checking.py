@@ -32,6 +32,7 @@ from tests.logomesh_server.servers import (
     PASSWORD,
     Server,
     certificates,
+    client_certificate,
     embedded_programs,
     needs_an_old_one,
     needs_debian,
@@ -282,6 +283,35 @@ def test_a_server_that_wants_tls(encrypted: tuple[Server, Path, Path]) -> None:
     made, _, _ = encrypted
     failed = the_failure(over_tls(made, sslmode="disable"))
     assert (failed.step, "only with TLS" in failed.finding) == ("sign-in", True)
+
+
+@needs_debian
+@needs_openssl
+def test_a_certificate_that_has_expired(tmp_path: Path) -> None:
+    with tls_server(tmp_path, days=0) as (made, root):
+        failed = the_failure(over_tls(made, sslmode="verify-full", sslrootcert=str(root)))
+    assert (failed.step, "expired" in failed.finding) == ("tls", True)
+
+
+@needs_debian
+@needs_openssl
+def test_signing_in_with_a_certificate(tmp_path: Path) -> None:
+    hba = "local all all trust\nhostssl all all all cert\n"
+    with tls_server(tmp_path, hba=hba) as (made, root):
+        made.sql("CREATE ROLE lab LOGIN", "CREATE SCHEMA logomesh AUTHORIZATION lab")
+        certificate, key = client_certificate(tmp_path, "lab")
+        address = from_url(
+            made.url("postgres", "lab", "localhost", sslmode="verify-full", sslrootcert=str(root))
+        )
+        asked = replace(address, schema=("logomesh",))
+        with_it = {**asked.options, "sslcert": str(certificate), "sslkey": str(key)}
+        found = examined(replace(asked, options=with_it))
+        assert usable(found.values()), found
+        without = the_failure(asked)
+        assert "certificate" in without.finding
+        key.chmod(0o644)
+        readable = the_failure(replace(asked, options=with_it))
+        assert (readable.step, "0600" in readable.remedy) == ("tls", True)
 
 
 # --- signing in -----------------------------------------------------------------------------------------
