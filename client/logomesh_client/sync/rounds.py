@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from logomesh_client.file import LogoMeshFile, Push, State
 from logomesh_client.sync.proving import Verdict, prove
 from logomesh_client.sync.states import ONLINE, Standing, after
+from logomesh_client.sync.turns import turn
 from logomesh_client.wire.errors import Problem, WireError
 from logomesh_client.wire.feed import PushAnswer, Scope
 
@@ -104,13 +105,14 @@ def sync_once(
     """
     report = Report()
     named = None if spaces is None else set(spaces)
-    file.refresh()
-    for link in file.links():
-        if (link.state is State.ACCESS_LOST) if named is None else link.space not in named:
-            continue
-        one = _Round(file, server, link.space, layout, proof, new_identity)
-        report.spaces.append(one.run())
-        server = one.server
+    with turn(file.file_id):
+        file.refresh()
+        for link in file.links():
+            if link.state is State.ACCESS_LOST or (named is not None and link.space not in named):
+                continue
+            one = _Round(file, server, link.space, layout, proof, new_identity)
+            report.spaces.append(one.run())
+            server = one.server
     return report
 
 
