@@ -146,7 +146,7 @@ class LogoMeshFile:
         for name, table in self._store.tables.items():
             while (after := done.get(name, -(2**63))) is not None:
                 size = pace.size
-                with pace.step(size), self._store.writing():
+                with self._store.writing(), pace.step(size):
                     upto = None
                     if not table.shape.without_rowid:
                         upto = self._store.value(

@@ -32,6 +32,8 @@ from logomesh_client.records import TYPES, Record
 
 _PARENTS = frozenset(NUMBERS[name] for name in ("thoughts", "segments", "tags"))
 _TAGS = NUMBERS["tags"]
+_LARGEST_PIECE = 4 * 1024 * 1024
+"""Bytes that are written in one transaction."""
 
 
 @dataclass(slots=True)
@@ -63,15 +65,22 @@ class Incoming:
         """
         source = iter(changes)
         applied = 0
-        while piece := self._prepared(islice(source, self.pace.size)):
-            with self.pace.step(len(piece)), self.store.writing():
+        while piece := self._prepared(source):
+            with self.store.writing(), self.pace.step(len(piece)):
                 applied += _Piece(self.store, self.rows, space, anew).take(piece)
         return applied
 
     def _prepared(self, changes: Iterator[dict[str, Any]]) -> list[_Incoming]:
-        return [one for change in changes if (one := self._prepare(change)) is not None]
+        """What the next transaction applies: not too many changes, nor too large ones."""
+        piece, size = [], 0
+        for change in islice(changes, self.pace.size):
+            piece.append(self._prepare(change))
+            size += len(piece[-1].data)
+            if size > _LARGEST_PIECE:
+                break
+        return piece
 
-    def _prepare(self, change: dict[str, Any]) -> _Incoming | None:
+    def _prepare(self, change: dict[str, Any]) -> _Incoming:
         kind = NUMBERS.get(change["type"])
         if kind is None or (kind != CONFLICT and not TYPES[change["type"]].hashed):
             return _Incoming(0, "", 0, None)  # of a newer server
@@ -148,7 +157,7 @@ class _Piece:
     def _outgoing(self, kind: int, changes: list[_Incoming]) -> set[str]:
         ids = orjson.dumps([one.id for one in changes]).decode()
         rows = self.store.db.execute(
-            "SELECT o.id FROM json_each(?) AS j JOIN logomesh_sync_outbox AS o"
+            "SELECT o.id FROM json_each(?) AS j CROSS JOIN logomesh_sync_outbox AS o"
             " ON o.kind = ? AND o.id = j.value AND o.space = ?",
             (ids, kind, self.space),
         )

@@ -21,7 +21,7 @@ from logomesh_client.file.dialects import quoted
 from logomesh_client.file.links import Push
 from logomesh_client.file.placing import Rows
 from logomesh_client.file.rows import Key, NoRecord, Patch, RowTable, creation, patched
-from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, Pace, Store
+from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, Pace, Ref, Store
 from logomesh_client.records import Record
 
 LARGEST_PUSH: Final = 24 * 1024 * 1024
@@ -52,6 +52,8 @@ class _Changed:
     table: RowTable
     key: Key
     row: list[Cell]
+    copies: dict[int, Copy]
+    """Space -> its copy."""
 
 
 class Outgoing:
@@ -60,6 +62,10 @@ class Outgoing:
         self.rows = Rows(store)
         self.pace = Pace()
         self._lives: dict[tuple[int, int, str], bool] = {}
+        self._going: set[Ref] = set()
+        """What is in the outbox, while a transaction collects."""
+        self._anything_waits = True
+        self._ready: set[int] = set()
 
     # The next push
 
@@ -145,9 +151,17 @@ class Outgoing:
                 if self._waiting_to_go(space) >= limit:
                     return
                 size = self.pace.size
-                with self.pace.step(size), self.store.writing(rows=False):
-                    self._lives.clear()
+                with self.store.writing(rows=False), self.pace.step(size):
+                    self._look_around()
                     after = self._collect_piece(after, size, deletions, layout)
+
+    def _look_around(self) -> None:
+        """What a transaction asks for every row, asked once."""
+        db = self.store.db
+        self._lives.clear()
+        self._going = set(db.execute("SELECT kind, id FROM logomesh_sync_outbox").fetchall())
+        self._anything_waits = bool(self.store.value("SELECT EXISTS (SELECT 1 FROM logomesh_sync_waiting)"))
+        self._ready = {n for (n,) in db.execute("SELECT number FROM logomesh_sync_spaces WHERE pulled")}
 
     def _waiting_to_go(self, space: int) -> int:
         return int(self.store.value("SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?", (space,)))
@@ -179,16 +193,14 @@ class Outgoing:
             if row is None:
                 self._collect_deletion(mark, table, id_)
             else:
-                changed.append(_Changed(kind, id_, table, key, row))
+                changed.append(_Changed(kind, id_, table, key, row, self.store.all_copies(kind, id_)))
         places = self._places(changed)
         for one in changed:
             self._collect_edit(one, places, layout)
         return marks[-1] if len(marks) == size else None
 
     def _is_going_out(self, kind: int, id_: str) -> bool:
-        return bool(
-            self.store.value("SELECT 1 FROM logomesh_sync_outbox WHERE kind = ? AND id = ?", (kind, id_))
-        )
+        return (kind, id_) in self._going
 
     def _collect_deletion(self, mark: Mark, table: RowTable, id_: str) -> None:
         kind = mark[0]
@@ -211,7 +223,7 @@ class Outgoing:
         self._forget(mark)
 
     def _collect_edit(self, one: _Changed, places: dict[str, Any], layout: bool) -> None:
-        copies = self.store.all_copies(one.kind, one.id)
+        copies = one.copies
         shown = next(((space, copy) for space, copy in copies.items() if copy.shown), None)
         if shown is None:
             self._collect_creation(one, copies, places)
@@ -341,10 +353,11 @@ class Outgoing:
             "INSERT INTO logomesh_sync_outbox (space, kind, id, deletes, body) VALUES (?, ?, ?, ?, ?)",
             (space, kind, id_, patch is None, orjson.dumps(body)),
         )
+        self._going.add((kind, id_))
 
     def _is_ready(self, space: int) -> bool:
         """A space is pulled once before anything is sent to it: what is there already is not sent again."""
-        return bool(self.store.value("SELECT pulled FROM logomesh_sync_spaces WHERE number = ?", (space,)))
+        return space in self._ready
 
     def _forget(self, mark: tuple[Any, ...]) -> None:
         self.rows.forget_mark(mark[0], mark[1:])
@@ -361,6 +374,7 @@ class Outgoing:
         self, kind: int, id_: str, space: int, key: Key, reason: str, detail: str, body: bytes | None = None
     ) -> None:
         cells = [*key, *[""] * (3 - len(key))]
+        self._anything_waits = True
         self.store.db.execute(
             "INSERT OR REPLACE INTO logomesh_sync_waiting (kind, id, space, a, b, c, reason, detail, body)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -374,11 +388,13 @@ class Outgoing:
         )
 
     def _stop_waiting(self, kind: int, id_: str) -> None:
+        if not self._anything_waits:
+            return
         for table in ("waiting", "parents"):
             self.store.db.execute(f"DELETE FROM logomesh_sync_{table} WHERE kind = ? AND id = ?", (kind, id_))
 
     def _arrived(self, kind: int, id_: str) -> None:
-        if kind in _PARENTS:
+        if kind in _PARENTS and self._anything_waits:
             self.rows.arrived([(kind, id_)])
 
     # Segments whose order only rowids decide
@@ -391,7 +407,7 @@ class Outgoing:
         thoughts = {
             one.table.read(one.row)["thought_id"]
             for one in changed
-            if one.kind == _SEGMENTS and not self.store.all_copies(_SEGMENTS, one.id)
+            if one.kind == _SEGMENTS and not one.copies
         }
         found: dict[str, Any] = {}
         for thought in thoughts - {None}:
@@ -421,7 +437,7 @@ class Outgoing:
         while work:
             size = self.pace.size
             piece, work = work[:size], work[size:]
-            with self.pace.step(len(piece)), self.store.writing():
+            with self.store.writing(), self.pace.step(len(piece)):
                 ledger = Ledger(self.store, space)
                 for change, result in piece:
                     self._take(ledger, change, result)

@@ -79,6 +79,7 @@ class Store:
             )
             self.db.text_factory = text_of
             self.db.execute("PRAGMA foreign_keys = OFF")
+            self.db.execute("PRAGMA cache_size = -16000")
             self.db.create_function("logomesh_record_id", 4, self._record_id, deterministic=True)
             self.refresh()
         except sqlite3.DatabaseError as error:
@@ -160,7 +161,7 @@ class Store:
         """Id -> copy of those that there are."""
         rows = self.db.execute(
             "SELECT r.id, r.version, r.base, r.hash, r.shown, r.aliases, r.copy FROM json_each(?3) AS j"
-            " JOIN logomesh_sync_records AS r ON r.kind = ?2 AND r.id = j.value AND r.space = ?1",
+            " CROSS JOIN logomesh_sync_records AS r ON r.kind = ?2 AND r.id = j.value AND r.space = ?1",
             (space, kind, json.dumps(list(ids))),
         )
         return {row[0]: _copy(row[1:]) for row in rows}
@@ -326,10 +327,13 @@ def encoded(kind: int, id_: str, record: Record) -> tuple[bytes, int, int]:
 
 
 class Pace:
-    """How much to do in one transaction so that nobody waits for us: learns from how long the last took."""
+    """How much to do in one transaction so that nobody waits for us: learns from how long the last took.
 
-    def __init__(self, size: int = 200, most: int = 2_000, target: float = 0.03) -> None:
-        self.size, self._most, self._target = size, most, target
+    A step goes inside the transaction: less work would not make its beginning and end any shorter.
+    """
+
+    def __init__(self, size: int = 500, most: int = 2_000, least: int = 250, target: float = 0.05) -> None:
+        self.size, self._most, self._least, self._target = size, most, least, target
 
     @contextmanager
     def step(self, size: int) -> Iterator[None]:
@@ -337,7 +341,7 @@ class Pace:
         yield
         took = monotonic() - start
         if took > self._target:
-            self.size = max(10, min(self.size, int(size * self._target / took)))
+            self.size = max(self._least, min(self.size, int(size * self._target / took)))
         elif size >= self.size:
             self.size = min(self._most, self.size * 2)
 
