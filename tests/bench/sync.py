@@ -68,6 +68,13 @@ def prose(rng: random.Random, length: int) -> str:
     return " ".join(words)[:length]
 
 
+def _long_prose(rng: random.Random, length: int) -> str:
+    """As `prose`, faster: so that each record has a text of its own, else packing looks better than it is."""
+    words = rng.choices(_WORDS, k=length // 7)
+    words[::3] = [f"{rng.getrandbits(32):x}" for _ in words[::3]]
+    return " ".join(words)
+
+
 def thought(rng: random.Random) -> dict[str, Any]:
     return {
         "title": prose(rng, 40),
@@ -193,9 +200,13 @@ def fill(server: Served, name: str, count: int) -> str:
     with server.database() as db:
         person = db.execute("SELECT owner_id FROM workspaces_space WHERE id = %s", [space]).fetchone()
         sample = [{**empty_record("thoughts"), **thought(rng)} for _ in range(BATCH)]
+        pool = _long_prose(rng, 620 * min(count, 100_000))
         copy = packing.copy_statement("thoughts")
         for version, batch in enumerate(batches(ids(count)), 1):
-            packed = packing.pack(sheet_of("thoughts", [(id_, sample[n]) for n, id_ in enumerate(batch)]))
+            places = [620 * (BATCH * version + n) % (len(pool) - 620) for n in range(len(batch))]
+            texts = [pool[at : at + 620] for at in places]
+            records = [sample[n] | {"description": text} for n, text in enumerate(texts)]
+            packed = packing.pack(sheet_of("thoughts", list(zip(batch, records, strict=True))))
             with db.transaction():
                 with db.cursor().copy(copy) as stream:
                     piece = packing.rows("thoughts", packed, UUID(space), version)
