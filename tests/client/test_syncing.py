@@ -138,6 +138,23 @@ def test_a_deletion_against_an_edit_brings_everything_back(laptop: Make) -> None
         assert [conflict["kind"] for conflict in one.file.conflicts(one.space)] == ["delete"]
 
 
+def test_what_was_hung_on_a_thought_that_comes_back_goes_out(laptop: Make) -> None:
+    a, b = laptop(), laptop()
+    a.thought("t1", title="Old")
+    in_step(a, b)
+    b.sql("UPDATE thoughts SET title = 'Kept'")
+    b.synced()
+    a.sql("DELETE FROM thoughts")
+    page = a.wire.changes(a.space, a.file.link(a.space).cursor)
+    a.file.apply(a.space, page)
+    a.file.advance(a.space, cursor=page.cursor, epoch=page.epoch, head=page.head, more=page.more)
+    a.segment("s1", "t1", content="Written in a window that was still open.")
+    a.sync()
+    assert ("segments", "s1") in in_step(a, b)
+    assert b.sql("SELECT segment_id FROM segments") == [("s1",)]
+    assert not a.file.waiting()
+
+
 def test_an_edit_offline_of_what_was_deleted_brings_it_back(laptop: Make) -> None:
     a, b = laptop(), laptop()
     a.thought("t1")

@@ -470,6 +470,7 @@ class Outgoing:
             self.rows.settle(ledger, kind, id_, before, sent, record, change["base"])
             if change.get("delete") and not record.get("deleted"):
                 self.rows.bring_back(ledger, kind, id_)
+                self._arrived(kind, id_)  # what was hung on it meanwhile
 
     def _applied(
         self, ledger: Ledger, kind: int, id_: str, change: dict[str, Any], version: int, before: Copy | None
