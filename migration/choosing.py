@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from migration.sandbox.frames import Filters
 from sync.core.changes import time_in_feed_form
+from sync.core.limits import MAX_ID_CHARACTERS
 from workspaces.problems import InvalidValue
 
 STRATEGIES: Final = ("full", "hybrid", "gradual")
@@ -123,9 +124,20 @@ def _names(value: Any, pointer: str) -> list[str]:
     if not isinstance(value, list) or len(value) > _MOST_NAMES:
         raise InvalidValue(f"This must be a list of at most {_MOST_NAMES:,} texts.", pointer=pointer)
     for number, name in enumerate(value):
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise InvalidValue("This must be a text that is not empty.", pointer=f"{pointer}/{number}")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_ID_CHARACTERS or not _is_storable(name):
+            raise InvalidValue(
+                f"This must be a text of 1 to {MAX_ID_CHARACTERS:,} characters.",
+                pointer=f"{pointer}/{number}",
+            )
     return list(dict.fromkeys(value))
+
+
+def _is_storable(text: str) -> bool:
+    """Whether it holds neither NUL nor half of a surrogate pair."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _moment(value: Any, pointer: str) -> str:

@@ -15,6 +15,7 @@ from migration.dialects import Dialect
 from migration.mapping import Source
 from migration.sandbox.frames import Choosable, Filters, Offered
 from migration.sandbox.opening import quoted
+from sync.core.limits import MAX_ID_CHARACTERS
 
 if TYPE_CHECKING:
     from migration.sandbox.rows import Reader
@@ -149,10 +150,11 @@ def _counted(reader: Reader, table: str, column_name: str) -> tuple[list[tuple[s
     counted = "count(*)" if table == "thought_tags" else f"count(DISTINCT {thought})"
     rows = reader.db.execute(
         f"SELECT CAST({quoted(column)} AS BLOB), {counted} FROM main.{quoted(source.table.name)}"
-        f" WHERE typeof({quoted(column)}) = 'text' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_OFFERED + 1}"
+        f" WHERE typeof({quoted(column)}) = 'text' AND {_is_short(column)}"
+        f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_OFFERED + 1}"
     ).fetchall()
     found = [(_decoded(reader, data), int(str(thoughts))) for data, thoughts in rows[:MOST_OFFERED]]
-    return [(id_, thoughts) for id_, thoughts in found if id_.isprintable() and id_], len(rows) > MOST_OFFERED
+    return found, len(rows) > MOST_OFFERED
 
 
 def _tag_names(reader: Reader, ids: Sequence[str]) -> dict[str, str]:
@@ -164,7 +166,7 @@ def _tag_names(reader: Reader, ids: Sequence[str]) -> dict[str, str]:
     for id_ in ids:
         row = reader.db.execute(
             f"SELECT CAST({quoted(column)} AS BLOB) FROM main.{quoted(source.table.name)}"
-            f" WHERE {quoted(source.id_column or '')} = ? AND {quoted(column)} IS NOT NULL LIMIT 1",
+            f" WHERE {quoted(source.id_column or '')} = ? AND {_is_short(column)} LIMIT 1",
             (id_,),
         ).fetchone()
         if row:
@@ -196,6 +198,12 @@ def _span(reader: Reader) -> tuple[str, str]:
 
 def _only(source: Source, names: Sequence[str]) -> tuple[Any, ...]:
     return tuple(column for column in source.table.stored if column.name in names)
+
+
+def _is_short(column: str) -> str:
+    """SQL: whether a text can be an id, and shown in a list."""
+    name = quoted(column)
+    return f"length({name}) BETWEEN 1 AND {MAX_ID_CHARACTERS} AND instr({name}, char(0)) = 0"
 
 
 def _text(column: str | None) -> str:

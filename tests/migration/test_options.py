@@ -105,7 +105,7 @@ def test_rows_without_a_usable_id_get_one(people: People, odd: Path) -> None:
     assert SpaceHead.objects.get(space_id=people.space.pk).head == head
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_row_is_accounted_for_whatever_is_chosen(
     people: People, tmp_path: Path, odd: Path, seed: int
 ) -> None:
