@@ -20,6 +20,7 @@ from logomesh_client.file.placing import Rows, ids_of_parents
 from logomesh_client.file.rows import RowTable
 from logomesh_client.file.store import (
     CONFLICT,
+    LARGEST_PIECE,
     NUMBERS,
     Copy,
     Ledger,
@@ -32,8 +33,6 @@ from logomesh_client.records import TYPES, Record
 
 _PARENTS = frozenset(NUMBERS[name] for name in ("thoughts", "segments", "tags"))
 _TAGS = NUMBERS["tags"]
-_LARGEST_PIECE = 4 * 1024 * 1024
-"""Bytes that are written in one transaction."""
 
 
 @dataclass(slots=True)
@@ -76,7 +75,7 @@ class Incoming:
         for change in islice(changes, self.pace.size):
             piece.append(self._prepare(change))
             size += len(piece[-1].data)
-            if size > _LARGEST_PIECE:
+            if size > LARGEST_PIECE:
                 break
         return piece
 

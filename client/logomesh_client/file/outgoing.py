@@ -21,7 +21,7 @@ from logomesh_client.file.dialects import quoted
 from logomesh_client.file.links import Push
 from logomesh_client.file.placing import Rows
 from logomesh_client.file.rows import Key, NoRecord, Patch, RowTable, creation, patched
-from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, Pace, Ref, Store
+from logomesh_client.file.store import CONFLICT, LARGEST_PIECE, NAMES, NUMBERS, Copy, Ledger, Pace, Ref, Store
 from logomesh_client.records import Record
 
 LARGEST_PUSH: Final = 24 * 1024 * 1024
@@ -173,8 +173,13 @@ class Outgoing:
             " ORDER BY kind, a, b, c LIMIT ?",
             (*after, size),
         ).fetchall()
-        changed = []
-        for mark in marks:
+        changed: list[_Changed] = []
+        weight = 0
+        last: Mark | None = marks[-1] if len(marks) == size else None
+        for number, mark in enumerate(marks):
+            if weight > LARGEST_PIECE:
+                last = marks[number - 1]
+                break
             kind, *cells = mark
             table = self.store.by_number.get(kind)
             if table is None:
@@ -194,10 +199,11 @@ class Outgoing:
                 self._collect_deletion(mark, table, id_)
             else:
                 changed.append(_Changed(kind, id_, table, key, row, self.store.all_copies(kind, id_)))
+                weight += sum(len(cell) for cell in row if isinstance(cell, str | bytes))
         places = self._places(changed)
         for one in changed:
             self._collect_edit(one, places, layout)
-        return marks[-1] if len(marks) == size else None
+        return last
 
     def _is_going_out(self, kind: int, id_: str) -> bool:
         return (kind, id_) in self._going
@@ -433,10 +439,14 @@ class Outgoing:
 
     def answered(self, space: int, push: Push, results: list[dict[str, Any]]) -> None:
         """Take the results of a push, a short transaction at a time."""
-        work = list(zip(push.changes, results, strict=True))
+        work = list(zip(push.changes, results, strict=True))[::-1]
         while work:
-            size = self.pace.size
-            piece, work = work[:size], work[size:]
+            piece: list[tuple[dict[str, Any], dict[str, Any]]] = []
+            weight = 0
+            while work and len(piece) < self.pace.size and weight <= LARGEST_PIECE:
+                piece.append(work.pop())
+                sent = piece[-1][0].get("set", {}).values()
+                weight += sum(len(value) for value in sent if isinstance(value, str))
             with self.store.writing(), self.pace.step(len(piece)):
                 ledger = Ledger(self.store, space)
                 for change, result in piece:

@@ -32,6 +32,8 @@ CONFLICT: Final = 100
 """The number under which conflicts are kept beside the records."""
 NAMES: Final = {type_.number: name for name, type_ in TYPES.items()} | {CONFLICT: CONFLICTS}
 NUMBERS: Final = {name: number for number, name in NAMES.items()}
+LARGEST_PIECE: Final = 4 * 1024 * 1024
+"""Bytes of texts that are written in one transaction, and no more than one record beyond."""
 _WORTH_PACKING: Final = 2_048
 _PACKED: Final = b"\x28\xb5\x2f\xfd"
 _SECONDS: Final = 30.0
