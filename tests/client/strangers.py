@@ -105,13 +105,15 @@ def before(
                 for name, value in self.headers.items()
                 if name.lower() not in ("host", "accept-encoding")
             }
-            found = httpx.request(self.command, url + self.path, headers=headers, content=body, timeout=30)
+            path = "/" + self.path.split("/", 3)[3] if "://" in self.path else self.path
+            with httpx.Client(trust_env=False, timeout=30) as http:
+                found = http.request(self.command, url + path, headers=headers, content=body)
             kept = {
                 name: value
                 for name, value in found.headers.items()
                 if name not in ("content-length", "transfer-encoding", "content-encoding")
             }
-            kept, content = change(self.path, kept, found.content)
+            kept, content = change(path, kept, found.content)
             self.send_response(found.status_code)
             for name, value in {**kept, "content-length": str(len(content))}.items():
                 self.send_header(name, value)

@@ -23,6 +23,7 @@ from logomesh_client.wire import (
     NotLogoMesh,
     Pace,
     Problem,
+    ProxyFailed,
     Refused,
     Server,
     TimedOut,
@@ -32,6 +33,7 @@ from logomesh_client.wire import (
 from tests.client import strangers
 from tests.client.link import NONE, Faults
 from tests.client.serving import Lab
+from tests.logomesh_server.processes import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("client")]
 
@@ -244,6 +246,34 @@ def test_a_token_never_follows_a_redirect() -> None:
                 server.spaces()
             server.close()
     assert seen == []
+
+
+def test_a_proxy_of_the_environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(path: str, headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes]:
+        asked.append(path)
+        return headers, body
+
+    monkeypatch.setenv("no_proxy", "other.example")
+    with strangers.serving(strangers.before(lab.url, noted)) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        with Server("http://logomesh.lab.example", lab.device("eva")) as server:
+            assert server.about()["name"] == "LogoMesh Server"
+            assert server.spaces()
+        assert asked == ["/api/v1/about", "/api/v1/spaces"]
+        with Server(lab.url) as server:
+            server.about()  # this machine needs no proxy
+        assert len(asked) == 2
+        assert Address.parse("http://other.example").proxy is None
+    with strangers.serving(strangers.answering(407, {})) as port:
+        monkeypatch.setenv("http_proxy", f"http://eva:secret@127.0.0.1:{port}")
+        with Server("http://logomesh.lab.example") as server, pytest.raises(ProxyFailed) as raised:
+            server.about()
+    monkeypatch.setenv("http_proxy", f"http://eva:secret@127.0.0.1:{free_port()}")
+    with Server("http://logomesh.lab.example") as server, pytest.raises(ProxyFailed) as raised:
+        server.about()
+    assert "secret" not in str(raised.value)
 
 
 def test_live_events(lab: Lab, server: Server, space: str) -> None:

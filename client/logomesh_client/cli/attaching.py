@@ -127,7 +127,7 @@ def detach(desk: Desk, file: Path, force: bool) -> None:
             desk.voice.result({"file": str(file.resolve()), "detached": False})
             return
         unsent = sum(opened.unsent(link.space) for link in opened.links())
-        aside = len(opened.rescue())
+        aside = len(opened.rescue()) - sum(not one.refused for one in opened.waiting())
         if (unsent or aside) and not force:
             raise Failure(
                 Exit.ATTENTION,

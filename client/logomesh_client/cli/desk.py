@@ -85,9 +85,7 @@ class Desk:
 
     def _new_device(self, server: Server, file: LogoMeshFile) -> str:
         made = server.new_device(f"{socket.gethostname()}: {file.path.name}"[:200])
-        warning = self.secrets.keep(_secret_name(file), made.token)
-        if warning:
-            self.voice.warn(warning)
+        self.secrets.keep(_secret_name(file), made.token)  # where, was said when signing in
         return made.token
 
     # The files of this machine that are attached

@@ -101,8 +101,8 @@ def _of_file(desk: Desk, path: Path) -> Iterator[Finding]:
             if hidden := file.hidden():
                 words = f"{count(len(hidden), 'record')} cannot be shown: another space has the same id."
                 yield Finding(about, "warning", words, "They are safe; the pages of the server show them.")
-            if waiting := file.waiting():
-                words = f"{count(len(waiting), 'record')} cannot be sent as they are."
+            if refused := [one for one in file.waiting() if one.refused]:
+                words = f"The server did not take {count(len(refused), 'record')}."
                 yield Finding(about, "warning", words, f"logomesh status {path}")
     except NotLogoMesh as error:
         yield Finding(about, "failed", error.found, error.advice)

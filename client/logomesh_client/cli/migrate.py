@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,11 +14,12 @@ from logomesh_client.cli.attaching import attach_file, links_for
 from logomesh_client.cli.desk import Desk, find_space
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import one_file, with_desk
-from logomesh_client.cli.saying import Voice, count
+from logomesh_client.cli.saying import Voice
 from logomesh_client.cli.syncing import round_of, tell_report
 from logomesh_client.file import LogoMeshFile
 from logomesh_client.migrating import STRATEGIES, Migration
 
+_LONG = 60.0
 _LABELS = {
     "snapshot": "Copying aside",
     "upload": "Uploading",
@@ -89,12 +91,14 @@ def migrate(
 
 
 class _Progress:
-    """A bar for each phase whose end is known; a line for the others."""
+    """A bar for each phase whose end is known; a word where nothing moves for long."""
 
     def __init__(self, voice: Voice, stack: ExitStack) -> None:
         self._voice, self._stack = voice, stack
         self._phase = ""
-        self._bar: Callable[[int], None] = lambda position: None
+        self._bar: Callable[[int], None] = _nothing
+        self._last: tuple[str, int] = ("", -1)
+        self._moved = time.monotonic()
 
     def __call__(self, phase: str, done: int, of: int) -> None:
         named = f"{phase}{bool(of)}"
@@ -104,6 +108,15 @@ class _Progress:
             label = f"{_LABELS[phase]:14}"
             self._bar = self._stack.enter_context(self._voice.bar(of, label)) if of else _nothing
         self._bar(done)
+        now = time.monotonic()
+        if (phase, done) != self._last:
+            self._last, self._moved = (phase, done), now
+        elif now - self._moved > _LONG:
+            self._moved = now
+            self._voice.warn(
+                f"{_LABELS[phase]}: nothing has moved for {_LONG:.0f} s. The server may have other imports"
+                " before this one. Ctrl-C is safe: the same command goes on later."
+            )
 
 
 def _nothing(position: int) -> None:
@@ -132,4 +145,4 @@ def _tell(
     equal = report.get("source_digest") == report.get("target_digest")
     voice.say(f"  Digests of file and space: {'equal' if equal else 'not equal'}.")
     if issues := report.get("issues"):
-        voice.say(f"  {count(issues, 'row or cell')} need a look: see the report on the import's page.")
+        voice.say(f"  {issues:,} rows or cells need a look: see the report on the import's page.")

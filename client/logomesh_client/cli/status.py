@@ -40,7 +40,7 @@ def status(desk: Desk, files: tuple[Path, ...], offline: bool) -> int:
                 continue
             heads = {} if offline else _heads(desk, file)
             spaces = [_space(file, link, heads) for link in file.links()]
-            waiting = [one.__dict__ for one in file.waiting()]
+            waiting = [{**one.__dict__, "refused": one.refused} for one in file.waiting()]
             aside = len(file.rescue())
             found.append(
                 {
@@ -120,11 +120,15 @@ def _say(
             say(
                 f"    {count(one['conflicts'], 'open conflict')}: logomesh conflicts {path.name}", fg="yellow"
             )
-    if waiting:
-        say(f"  {count(len(waiting), 'record')} cannot be sent as they are:")
-        for one in waiting[:10]:
-            say(f"    {one['type']} {one['id']}: {one['reason']}. {one['detail']}")
-        if len(waiting) > 10:
-            say(f"    … and {len(waiting) - 10} more: logomesh status --json")
+    refused = [one for one in waiting if one["refused"]]
+    if refused:
+        say(f"  {count(len(refused), 'record')} not taken by the server:", fg="yellow")
+    for one in refused[:10]:
+        say(f"    {one['type']} {one['id']}: {one['reason']}. {one['detail']}")
+    if len(refused) > 10:
+        say(f"    … and {len(refused) - 10} more: logomesh status --json")
+    if kept := len(waiting) - len(refused):
+        words = "stay in the file alone: what they hang on is not there. They go out once it is."
+        say(f"  {count(kept, 'row')} {words}")
     if aside > len(waiting):
         say(f"  {count(aside, 'piece')} of work put aside: logomesh rescue {path.name}", fg="yellow")

@@ -19,8 +19,10 @@ import zstandard
 from logomesh_client import VERSION
 from logomesh_client.wire.addresses import Address, without_secret
 from logomesh_client.wire.errors import (
+    Interrupted,
     NotLogoMesh,
     Problem,
+    TimedOut,
     TlsFailed,
     Unreachable,
     WireError,
@@ -193,7 +195,8 @@ class Transport:
             yield
         except httpx.HTTPError as error:
             failure = unreachable(error, self.address.host, without_secret(self._proxy))
-            failure.request_id = request.headers["X-Request-ID"]
+            if isinstance(failure, TimedOut | Interrupted):  # the others never came to the server
+                failure.request_id = request.headers["X-Request-ID"]
             raise failure from error
 
 
