@@ -26,7 +26,7 @@ from logomesh_client.wire import (
     Unreachable,
     WireError,
 )
-from logomesh_client.wire.addresses import without_secret
+from logomesh_client.wire.addresses import address_of_proxy, without_secret
 from logomesh_client.wire.errors import about_tls
 from logomesh_client.wire.transport import tls_context
 
@@ -80,7 +80,7 @@ def examine(
         way = address
     else:
         yield Step("proxy", "ok", f"The environment names {proxy}; all goes through it.")
-        way = Address.parse(proxy) if proxy.startswith("http") else address
+        way = address_of_proxy(proxy)
     for look in (_dns, _tcp):
         step = _timed(look, way, timeouts)
         yield step

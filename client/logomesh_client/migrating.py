@@ -78,6 +78,7 @@ class Migration:
         *,
         dry_run: bool = False,
         salvage: bool = False,
+        **choices: str,
     ) -> dict[str, Any]:
         """Copy it, and wait for the end. Returns the import as it ended, with its report.
 
@@ -85,7 +86,7 @@ class Migration:
         """
         found = self.assess(salvage)
         if found["state"] == "ready":
-            found = self.server.start_import(found["id"], strategy, filters, dry_run)
+            found = self.server.start_import(found["id"], strategy, filters, dry_run, **choices)
         elif found["state"] == "paused":
             found = self.server.act_on_import(found["id"], "resume")
         found = self._until(found, lambda state: state in ENDED or state in ("paused", "ready"))

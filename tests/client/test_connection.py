@@ -168,3 +168,5 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed(found).name == "tcp"
     assert f"http://127.0.0.1:{port}" in found["proxy"].words
     assert not any("secret" in step.words for step in found.values())
+    monkeypatch.setenv("https_proxy", f"socks5h://127.0.0.1:{port}")
+    assert failed(steps("https://logomesh.lab.example")).name == "tcp"

@@ -373,15 +373,34 @@ def test_backoff_spreads_and_grows() -> None:
 def test_pace() -> None:
     pace = Pace(1000)
     sizes = []
-    for _ in range(5):
-        pace.failed()
+    for _ in range(4):
         sizes.append(pace.size)
-    assert sizes == [125, 15, 1, 1, 1]
-    for _ in range(12):
+        pace.failed()
+    assert sizes == [1000, 125, 15, 1]
+    for _ in range(200):
         pace.worked()
     assert pace.size == 1000
-    pace.limit(100)
-    assert pace.size == 100
+
+
+def test_pace_does_not_run_into_the_same_wall_again_and_again() -> None:
+    pace, failures = Pace(1000), 0
+    for _ in range(100):
+        if pace.size > 20:
+            failures += 1
+            pace.failed()
+        else:
+            pace.worked()
+    assert failures < 12
+
+
+def test_a_large_push_passes_in_small_pieces(lab: Lab, space: str) -> None:
+    changes = [thought(f"t{n}", os.urandom(100).hex()) for n in range(200)]
+    with lab.link("vpn", Faults(swallow_over=6_000)) as link:
+        far = Server(f"http://127.0.0.1:{link.port}", lab.device("eva"), timeouts=Timeouts(idle=0.8))
+        answer = far.push(space, None, 0, changes)
+        assert [result["change_id"] for result in answer.results] == [one["change_id"] for one in changes]
+        assert {result["status"] for result in answer.results} <= {"applied", "duplicate"}
+        far.close()
 
 
 def test_live_is_a_thing_that_ends() -> None:

@@ -39,6 +39,12 @@ _LABELS = {
 @click.option("--cluster", "clusters", multiple=True, metavar="ID", help="Gradual: only of these clusters.")
 @click.option("--after", metavar="TIME", help="Gradual: only thoughts that changed after this time.")
 @click.option("--before", metavar="TIME", help="Gradual: only thoughts that changed before this time.")
+@click.option("--existing", type=click.Choice(["keep", "take", "merge"]), help="What the space has already.")
+@click.option("--orphans", type=click.Choice(["set-aside", "recover"]), help="Segments without a thought.")
+@click.option(
+    "--missing-tags", type=click.Choice(["set-aside", "create"]), help="Links to tags that are not there."
+)
+@click.option("--ids", type=click.Choice(["keep", "new"]), help="Rows whose id cannot be used.")
 @click.option("--dry-run", is_flag=True, help="A rehearsal: the whole report, and nothing in the space.")
 @click.option("--salvage", is_flag=True, help="Of a damaged file take what can still be read.")
 @with_desk
@@ -53,6 +59,7 @@ def migrate(
     before: str | None,
     dry_run: bool,
     salvage: bool,
+    **choices: str | None,
 ) -> int:
     """Bring FILE into SPACE. Stopped in the middle, the same command goes on.
 
@@ -71,7 +78,11 @@ def migrate(
         target = find_space(server.spaces(), space)
         told = _Progress(desk.voice, stack)
         found = Migration(file, server, target["id"], told).run(
-            strategy, filters, dry_run=dry_run, salvage=salvage
+            strategy,
+            filters,
+            dry_run=dry_run,
+            salvage=salvage,
+            **{name: value for name, value in choices.items() if value},
         )
         stack.close()
         result: dict[str, Any] = {"import": found}

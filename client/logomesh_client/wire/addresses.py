@@ -72,6 +72,13 @@ def without_secret(proxy: str | None) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
 
 
+def address_of_proxy(proxy: str) -> Address:
+    """Where a proxy listens."""
+    parts = urlsplit(proxy)
+    usual = {"http": 80, "https": 443}.get(parts.scheme, 1080)
+    return Address(parts.scheme, parts.hostname or "", parts.port or usual, "")
+
+
 def _is_this_machine(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -81,6 +81,11 @@ class TimedOut(Unreachable):
 
     remedy = "The server or the network is slow or swallows what is sent. Try again; check the VPN."
 
+    def __init__(self, words: str, connected: bool = True) -> None:
+        super().__init__(words)
+        self.connected = connected
+        """Whether there was a connection: then a smaller request may still pass."""
+
 
 class Interrupted(Unreachable):
     """The connection broke before the answer was here."""
@@ -180,8 +185,9 @@ def unreachable(error: httpx.HTTPError, host: str, proxy: str | None) -> Unreach
     if isinstance(error, httpx.ProxyError):
         found = ProxyFailed(f"The proxy {proxy} did not let us through: {error}.")
     elif isinstance(error, httpx.TimeoutException):
-        what = "No connection came about" if isinstance(error, httpx.ConnectTimeout) else "Nothing came"
-        found = TimedOut(f"{what} in time from {proxy or host}.")
+        connected = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+        what = "Nothing came" if connected else "No connection came about"
+        found = TimedOut(f"{what} in time from {proxy or host}.", connected)
     elif tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
         found = TlsFailed(about_tls(tls, host))
     elif any(isinstance(cause, socket.gaierror) for cause in causes) or "Name or service" in str(error):

@@ -56,8 +56,9 @@ class Pull:
         try:
             with self._opened() as answer:
                 yield from self._changes(answer)
-        except (CutOff, TimedOut):
-            self._pace.failed()
+        except (CutOff, TimedOut) as error:
+            if not isinstance(error, TimedOut) or error.connected:
+                self._pace.failed()
             raise
         self._pace.worked()
 

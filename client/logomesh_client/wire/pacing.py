@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from typing import Final
+
+_CALM: Final = 8
+"""So many in a row must pass before more is tried than what failed before."""
 
 
 class Backoff:
@@ -48,19 +52,19 @@ class Pace:
 
     def __init__(self, most: int, least: int = 1) -> None:
         self._most, self._least = most, least
+        self._ceiling, self._calm = most, 0
         self._lock = threading.Lock()
         self.size = most
 
     def failed(self) -> None:
+        """What is as large as this does not pass; for some time nothing half as large is tried again."""
         with self._lock:
+            self._ceiling, self._calm = max(self._least, self.size // 2), 0
             self.size = max(self._least, self.size // 8)
 
     def worked(self) -> None:
         with self._lock:
-            self.size = min(self._most, self.size * 2)
-
-    def limit(self, most: int) -> None:
-        """The server takes no more than this at once."""
-        with self._lock:
-            self._most = max(self._least, min(self._most, most))
-            self.size = min(self.size, self._most)
+            self.size = min(self._ceiling, self.size * 2)
+            self._calm += self.size == self._ceiling
+            if self._calm >= _CALM:
+                self._ceiling, self._calm = min(self._most, self._ceiling * 2), 0

@@ -129,17 +129,28 @@ class Server:
         return Pull(opened, self.pull_pace)
 
     def push(self, space: str, epoch: str | None, seen: int, changes: Sequence[Json]) -> PushAnswer:
-        """Send changes in one transaction. After a lost answer, send the very same again."""
-        body: Json = {"seen": seen, "changes": changes}
-        if epoch is not None:
-            body["epoch"] = epoch
-        try:
-            found = self._ask("POST", f"spaces/{_part(space)}/changes", body=body, packed=True)
-        except TimedOut:
-            self.push_pace.failed()
-            raise
-        self.push_pace.worked()
-        return PushAnswer(found["version"], found["results"])
+        """Send changes, in as many transactions as the network makes necessary; one where it is good.
+
+        After a lost answer, send the very same again. Where nothing of some size comes through, it is
+        sent in smaller pieces; what came through before counts once.
+        """
+        results: list[Json] = []
+        while True:
+            piece = changes[len(results) : len(results) + self.push_pace.size]
+            body: Json = {"seen": seen, "changes": piece}
+            if epoch is not None:
+                body["epoch"] = epoch
+            try:
+                found = self._ask("POST", f"spaces/{_part(space)}/changes", body=body, packed=True)
+            except TimedOut as error:
+                if not error.connected or len(piece) <= 1:
+                    raise
+                self.push_pace.failed()
+                continue
+            self.push_pace.worked()
+            results += found["results"]
+            if len(results) >= len(changes):
+                return PushAnswer(found["version"], results)
 
     def fetch(self, space: str, ids: Iterable[tuple[str, str]]) -> list[Json]:
         """Records by type and id, as the feed shows them; unknown ones are left out."""
@@ -149,9 +160,12 @@ class Server:
             body = {"ids": wanted[:size]}
             try:
                 found += self._ask("POST", f"spaces/{_part(space)}/changes/fetch", body=body)["changes"]
-            except TimedOut:
+            except TimedOut as error:
+                if not error.connected or size <= 1:
+                    raise
                 self.pull_pace.failed()
-                raise
+                continue
+            self.pull_pace.worked()
             del wanted[:size]
         return found
 
@@ -242,9 +256,15 @@ class Server:
         return cast(Json, self._ask("GET", f"imports/{_part(import_)}"))
 
     def start_import(
-        self, import_: str, strategy: str = "full", filters: Json | None = None, dry_run: bool = False
+        self,
+        import_: str,
+        strategy: str = "full",
+        filters: Json | None = None,
+        dry_run: bool = False,
+        **choices: str,
     ) -> Json:
-        body = {"strategy": strategy, "filters": filters or {}, "dry_run": dry_run}
+        """`choices`: `existing`, `orphans`, `missing_tags`, `ids`, where not the default is wanted."""
+        body = {"strategy": strategy, "filters": filters or {}, "dry_run": dry_run, **choices}
         return cast(Json, self._ask("POST", f"imports/{_part(import_)}/start", body=body, repeatable=False))
 
     def act_on_import(self, import_: str, act: str) -> Json:
