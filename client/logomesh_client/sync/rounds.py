@@ -10,11 +10,13 @@ from logomesh_client.file import LogoMeshFile, Push, State
 from logomesh_client.sync.proving import Verdict, prove
 from logomesh_client.sync.states import ONLINE, Standing, after
 from logomesh_client.sync.turns import turn
-from logomesh_client.wire.errors import Problem, WireError
+from logomesh_client.wire.errors import CutOff, Problem, TimedOut, WireError
 from logomesh_client.wire.feed import PushAnswer, Scope
 
 _MOST_TURNS = 4
 """How often a round sends again what the pull set free, before it leaves the rest to the next round."""
+_MOST_CUTS = 4
+"""How often in a round a pull is begun again, each time with an eighth of the page."""
 _TOO_MUCH = frozenset({"push-too-large", "body-too-large", "malformed"})
 
 
@@ -232,6 +234,8 @@ class _Round:
     # Receiving
 
     def _pull(self) -> None:
+        """Take all that is new. Where a page does not come through, the next ones are smaller."""
+        cut = 0
         while True:
             link = self.file.link(self.space)
             scope: Scope = link.scope or None
@@ -240,7 +244,13 @@ class _Round:
             elif link.cursor is not None and scope is None:
                 scope = "all"
             pull = self.server.changes(self.space, link.cursor, scope=scope)
-            self.report.received += self.file.apply(self.space, pull, anew=bool(link.anew))
+            try:
+                self.report.received += self.file.apply(self.space, pull, anew=bool(link.anew))
+            except (CutOff, TimedOut) as error:
+                cut += 1
+                if cut > _MOST_CUTS or (isinstance(error, TimedOut) and not error.connected):
+                    raise
+                continue
             self.file.advance(
                 self.space, cursor=pull.cursor, epoch=pull.epoch, head=pull.head, more=pull.more
             )

@@ -135,8 +135,9 @@ class Server:
         sent in smaller pieces; what came through before counts once.
         """
         results: list[Json] = []
+        sent = 0
         while True:
-            piece = changes[len(results) : len(results) + self.push_pace.size]
+            piece = changes[sent : sent + self.push_pace.size]
             body: Json = {"seen": seen, "changes": piece}
             if epoch is not None:
                 body["epoch"] = epoch
@@ -149,7 +150,8 @@ class Server:
                 continue
             self.push_pace.worked()
             results += found["results"]
-            if len(results) >= len(changes):
+            sent += len(piece)
+            if sent >= len(changes):
                 return PushAnswer(found["version"], results)
 
     def fetch(self, space: str, ids: Iterable[tuple[str, str]]) -> list[Json]:
