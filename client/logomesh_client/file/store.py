@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 
 import orjson
@@ -69,6 +69,13 @@ def signed(number: int) -> int:
     return number - 2**64 if number >= 2**63 else number
 
 
+_LONGEST_PAUSE: Final = 0.105
+"""A little longer than SQLite's longest pause between two looks at a lock."""
+_LONGEST_STRETCH: Final = 0.7
+"""For so long the file may look taken to somebody who looks at the wrong moments."""
+_APP_SECONDS: Final = 2.0
+
+
 class Store:
     """A file's connection, and what we keep in it."""
 
@@ -82,6 +89,7 @@ class Store:
             self.db.text_factory = text_of
             self.db.execute("PRAGMA foreign_keys = OFF")
             self.db.execute("PRAGMA cache_size = -16000")
+            self._courtesy = Courtesy(self.db)
             self.db.create_function("logomesh_record_id", 4, self._record_id, deterministic=True)
             self.refresh()
         except sqlite3.DatabaseError as error:
@@ -127,7 +135,9 @@ class Store:
     def writing(self, rows: bool = True) -> Iterator[None]:
         """A transaction of ours: short, seen by nobody's triggers, all or nothing.
         `rows=False`: it writes to our own tables only; where it changes nothing it costs nothing."""
+        self._courtesy.wait()
         self.db.execute("BEGIN IMMEDIATE")
+        began = monotonic()
         try:
             if rows:
                 self.db.execute("UPDATE logomesh_sync_applying SET busy = 1")
@@ -139,6 +149,8 @@ class Store:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
             raise
+        finally:
+            self._courtesy.held(began)
 
     # Spaces
 
@@ -326,6 +338,43 @@ def encoded(kind: int, id_: str, record: Record) -> tuple[bytes, int, int]:
     data = canonical(NAMES[kind], id_, record)
     hash_ = int.from_bytes(sha256(data).digest()[:8], "big", signed=True)
     return data, hash_, sector_of(kind, id_)
+
+
+class Courtesy:
+    """Leaves the app its turns at the file.
+
+    SQLite gives the lock to whoever asks while it is free. Who finds it taken looks again after pauses that
+    grow to 0.1 s, and LogoMesh gives up after a second: transactions of ours, however short, would keep it
+    out if they came one right after another.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._held = 0.0
+        self._free_since = self._stretch = self._app_wrote = -_APP_SECONDS
+        self._version = 0
+
+    def wait(self) -> None:
+        """Before a transaction: as long as the last one took if the app writes, and now and then anyway."""
+        now = monotonic()
+        free = now - self._free_since
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version, self._app_wrote = version, now
+        pause = 0.0
+        if now - self._app_wrote < _APP_SECONDS:
+            pause = min(self._held, _LONGEST_PAUSE)
+        if now - self._stretch > _LONGEST_STRETCH:
+            pause = _LONGEST_PAUSE
+        if pause > free:
+            sleep(pause - free)
+        if max(pause, free) >= _LONGEST_PAUSE:
+            self._stretch = monotonic()
+
+    def held(self, began: float) -> None:
+        """After a transaction."""
+        self._free_since = monotonic()
+        self._held = self._free_since - began
 
 
 class Pace:
