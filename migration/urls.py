@@ -10,7 +10,6 @@ urlpatterns = [
     path("imports", importing.imports_page, name="imports_page"),
     path("imports/<str:id>", importing.import_page, name="import_page"),
     path("imports/<str:id>/start", importing.start, name="start_import_page"),
-    path("imports/<str:id>/deviations.csv", importing.deviations, name="deviations"),
     path("imports/<str:id>/<str:verb>", importing.act, name="import_act"),
     path("spaces/<str:space>/import", importing.import_into, name="import_into"),
     path("spaces/<str:space>/uploads/<str:upload>/forget", importing.forget_upload, name="forget_upload"),

@@ -16,6 +16,16 @@ _BEHIND: Final = """
     WHERE c.device_id = ANY(%(devices)b) AND (NOT %(shared)b OR s.kind = 'shared')
     GROUP BY c.device_id"""
 
+BEHIND: Final = """
+    SELECT sum(greatest(h.head - c.version, 0)) FROM sync_devicecursor c
+    JOIN sync_spacehead h USING (space_id) JOIN workspaces_space s ON s.id = c.space_id
+    WHERE c.device_id = workspaces_device.id AND s.kind = 'shared'"""
+"""SQL: how far a row of `workspaces_device` is behind in shared spaces; null where it follows none."""
+OPEN_CONFLICTS: Final = """
+    SELECT count(*) FROM sync_conflicts c JOIN workspaces_space s ON s.id = c.space_id
+    WHERE c.state = 'open' AND s.kind = 'shared' AND c.client->>'device' = workspaces_device.id::text"""
+"""SQL: conflicts in shared spaces that began with a push of it and wait for a decision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Following:

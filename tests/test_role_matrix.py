@@ -254,7 +254,6 @@ PAGES: Final[Mapping[str, list[Row]]] = {
     "imports": [on("GET", signed_in())],
     "imports/<id>": [on("GET", only("editor"))],
     "imports/<id>/start": [on("POST", only("editor"))],
-    "imports/<id>/deviations.csv": [on("GET", only("editor"))],
     "imports/<id>/<verb>": [on("POST", only("editor"))],
     "database": [on("GET", only("superuser")), on("POST", only("superuser"))],
     "database/move": [on("GET", only("superuser"))],

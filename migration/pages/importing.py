@@ -7,7 +7,6 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -20,7 +19,6 @@ from workspaces.access import Caller, open_space, visible_spaces
 from workspaces.pages.visiting import member_page, telling, told
 from workspaces.problems import NotFound
 from workspaces.roles import Act
-from workspaces.spreadsheets import csv_answer
 
 REASONS = {
     "missing-thought": gettext_lazy("their thought is not in the file"),
@@ -140,13 +138,6 @@ def act(request: HttpRequest, caller: Caller, id: str, verb: str) -> HttpRespons
     return redirect("import_page", id)
 
 
-@member_page("GET")
-def deviations(request: HttpRequest, caller: Caller, id: str) -> HttpResponseBase:
-    """The cells that were adjusted, to keep."""
-    found = imports.find_import(caller, id)
-    return csv_answer(imports.deviations(found), f"import-{found.pk}-deviations.csv")
-
-
 def _chosen(form: QueryDict) -> dict[str, Any]:
     """What the form says, as the API takes it. What was filled in for another strategy does not count."""
     chosen: dict[str, Any] = {
@@ -154,6 +145,8 @@ def _chosen(form: QueryDict) -> dict[str, Any]:
         "dry_run": "dry_run" in form,
         "filters": {},
     }
+    if form.get("existing"):
+        chosen["existing"] = form["existing"]
     if chosen["strategy"] == "gradual":
         names = {kind: form.getlist(kind) for kind in ("tags", "clusters")}
         days = {kind: form.get(kind) for kind in ("after", "before")}

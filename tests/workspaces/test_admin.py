@@ -434,3 +434,36 @@ def test_a_leaver_who_is_elsewhere_keeps_their_devices(people: Any, other_lab: A
     assert "Their devices go on" in html
     assert Device.objects.get(pk=people.ben.device.pk).revoked_at is None
     assert not Membership.objects.filter(pk=ben.pk).exists()
+
+
+# --- many at once ---------------------------------------------------------------------------------------
+
+
+def test_a_list_of_people_is_shown_line_by_line_and_then_done(people: Any) -> None:
+    from workspaces.models import Invitation, Membership
+
+    client, many = browser(people.ana), reverse("admin:workspaces_invitation_many")
+    lines = ("email;role", "fay@lab.example;member", "nobody;guest", "dan@lab.example;guest")
+    text = "\n".join((*lines, "ben@lab.example;boss", "fay@lab.example;guest"))
+    shown = told(client, many, {"list": text})
+    for words in (
+        "Gets a link to join",
+        "This is no e-mail address",
+        "joins at once",
+        "must be one of",
+        "above already",
+    ):
+        assert words in shown
+    assert "2 of 5 lines" in shown and not Invitation.objects.exists()
+    shown = told(client, many, {"list": text, "invite": "1"})
+    assert shown.count("/join/") == 1
+    assert Invitation.objects.get().email == "fay@lab.example"
+    assert Membership.objects.get(person=people.dan.person, workspace=people.workspace).role == "guest"
+    assert Membership.objects.get(person=people.ben.person).role == "member"
+    assert "The list is empty" in told(client, many, {"list": "  "})
+
+
+def test_nobody_invites_into_a_workspace_of_others(people: Any, other_lab: Any) -> None:
+    many = reverse("admin:workspaces_invitation_many")
+    sent = {"list": "fay@lab.example", "workspace": str(other_lab[0].pk), "invite": "1"}
+    assert browser(people.ana).post(many, sent).status_code == 404

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -21,6 +22,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminE
 from workspaces import actions
 from workspaces.access import roles_in
 from workspaces.actions import Invited
+from workspaces.admin.inviting import invite_many
 from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, person_of, site, telling_problems
 from workspaces.invitations import deliver
 from workspaces.models import (
@@ -298,6 +300,7 @@ class Invitations(ManagedAdmin):
         "state",
     )
     change_form_outer_after_template = "workspaces/admin/invitation_acts.html"
+    list_before_template = "workspaces/admin/many_link.html"
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Invitation]:
         rows: QuerySet[Invitation] = super().in_sight(request)
@@ -334,6 +337,10 @@ class Invitations(ManagedAdmin):
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
         return invitation_page(request, self, obj.outcome, obj.workspace)
+
+    def get_urls(self) -> list[URLPattern]:
+        many = self.admin_site.admin_view(invite_many)
+        return [path("many/", many, name="workspaces_invitation_many"), *super().get_urls()]
 
     def withdraw(self, request: HttpRequest, obj: Invitation) -> str:
         actions.withdraw_invitation(obj.pk, by=person_of(request))
@@ -382,26 +389,17 @@ class DeviceState(admin.SimpleListFilter):
         return queryset.filter(ended) if self.value() == "ended" else queryset
 
 
-@admin.register(Device, site=site)
 class Devices(ManagedAdmin):
-    """Installed clients of members. Revoking one ends its token, and those of its clones, at once."""
+    """Installed clients of members. Revoking one ends its token, and those of its clones, at once.
+
+    `sync.admin` registers it, with what only sync knows of a device.
+    """
 
     may_change = True
     verbs = ("revoke",)
-    list_display = ("name", "owner", "state", "last_seen_at", "created_at", "expires_at")
     list_filter = (DeviceState,)
     search_fields = ("name", "person__email", "person__name")
     ordering = (F("last_seen_at").desc(nulls_last=True), "-created_at")
-    fields = readonly_fields = (
-        "name",
-        "owner",
-        "state",
-        "created_at",
-        "last_seen_at",
-        "expires_at",
-        "revoked_at",
-        "copy_of",
-    )
     actions = ("revoke_chosen",)
     change_form_outer_after_template = "workspaces/admin/device_acts.html"
 

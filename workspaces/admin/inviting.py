@@ -1,0 +1,103 @@
+"""Many people at once: a list is read, shown line by line, and only then acted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from workspaces import actions
+from workspaces.actions import Invited
+from workspaces.admin.site import managed, person_of, site, telling_problems
+from workspaces.invitations import deliver
+from workspaces.models import Membership, Person, Workspace
+from workspaces.problems import NotFound, Problem
+from workspaces.roster import Line, read_roster
+
+LARGEST = 200_000  # bytes of a list
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What would become of a line, or became of it."""
+
+    line: Line
+    outcome: str
+    link: str = ""
+    """Shown once, here."""
+
+
+def invite_many(request: HttpRequest) -> HttpResponse:
+    """Paste or upload a list; see what would happen; do it."""
+    workspaces = Workspace.objects.filter(pk__in=managed(request).workspaces).order_by("name")
+    text, verdicts, done = "", [], False
+    chosen = request.POST.get("workspace", "")
+    workspace = next((each for each in workspaces if str(each.pk) == chosen), None) or workspaces.first()
+    if request.method == "POST":
+        if workspace is None or (chosen and str(workspace.pk) != chosen):
+            raise NotFound
+        with telling_problems(request):
+            text = _sent(request)
+            lines = read_roster(text)
+            done = "invite" in request.POST
+            verdicts = list(_invited(request, workspace, lines) if done else _expected(workspace, lines))
+    context: dict[str, Any] = {
+        **site.each_context(request),
+        "title": _("Invite many people"),
+        "workspaces": workspaces,
+        "workspace": workspace,
+        "text": text,
+        "verdicts": verdicts,
+        "sound": sum(1 for verdict in verdicts if not verdict.line.problem),
+        "done": done,
+    }
+    return TemplateResponse(request, "workspaces/admin/invite_many.html", context)
+
+
+def _sent(request: HttpRequest) -> str:
+    file = request.FILES.get("file")
+    if file is not None:
+        return bytes(file.read(LARGEST)).decode("utf-8-sig", "replace")
+    return request.POST.get("list", "")[:LARGEST]
+
+
+def _expected(workspace: Workspace, lines: list[Line]) -> Iterator[Verdict]:
+    emails = [line.email for line in lines]
+    accounts = set(Person.objects.filter(email__in=emails).values_list("email", flat=True))
+    members = Membership.objects.filter(workspace=workspace, person__email__in=emails)
+    roles = dict(members.values_list("person__email", "role"))
+    for line in lines:
+        if line.problem:
+            outcome = line.problem
+        elif roles.get(line.email) == line.role:
+            outcome = _("Has this role already: nothing changes.")
+        elif line.email in roles:
+            outcome = _("Is %(old)s now, becomes %(role)s.") % {"old": roles[line.email], "role": line.role}
+        elif line.email in accounts:
+            outcome = _("Has an account: joins at once.")
+        else:
+            outcome = _("Gets a link to join.")
+        yield Verdict(line, outcome)
+
+
+def _invited(request: HttpRequest, workspace: Workspace, lines: list[Line]) -> Iterator[Verdict]:
+    """Each line for itself: one that is refused keeps no other from being done."""
+    by, base = person_of(request), settings.PUBLIC_URL or request.build_absolute_uri("/")
+    for line in lines:
+        if line.problem:
+            yield Verdict(line, line.problem)
+            continue
+        try:
+            outcome = actions.set_member_role(workspace.pk, line.email, line.role, by=by)
+        except Problem as problem:
+            yield Verdict(line, f"{problem.title}. {problem.detail}".strip())
+            continue
+        if isinstance(outcome, Invited):
+            yield Verdict(line, _("Invited."), deliver(outcome, workspace.name, str(by), base))
+        else:
+            yield Verdict(line, _("Is in the workspace."))
