@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import TruncDate
 from django.utils.timezone import now
 
@@ -29,3 +30,35 @@ def pushes_by_day(spaces: QuerySet[Space], days: int) -> list[tuple[date, int]]:
         .values_list("day", "n")
     )
     return [(day, counted.get(day, 0)) for day in (first + timedelta(days=n) for n in range(days))]
+
+
+def conflicts_by_day(spaces: QuerySet[Space], days: int) -> list[tuple[date, int, int]]:
+    """(day, conflicts that arose, conflicts that were decided) of the last days, oldest first."""
+    first = now().date() - timedelta(days=days - 1)
+    mine = Conflict.objects.filter(space_id__in=spaces.values("pk"))
+    arose = Counter(mine.filter(created_at__date__gte=first).values_list("created_at__date", flat=True))
+    when = ChangeSet.objects.filter(space=OuterRef("space_id"), version=OuterRef("version")).values(
+        "at__date"
+    )
+    decided = mine.exclude(state="open").annotate(day=Subquery(when[:1])).filter(day__gte=first)
+    ended = Counter(decided.values_list("day", flat=True))
+    return [(day, arose[day], ended[day]) for day in (first + timedelta(days=n) for n in range(days))]
+
+
+def growth(spaces: QuerySet[Space], days: int) -> list[tuple[date, int]]:
+    """How many change sets these spaces had taken at the end of each of the last days."""
+    first = now().date() - timedelta(days=days - 1)
+    mine = ChangeSet.objects.filter(space__in=spaces.values("pk"))
+    total = mine.filter(at__date__lt=first).count()
+    counted = dict(
+        mine.filter(at__date__gte=first)
+        .annotate(day=TruncDate("at"))
+        .values("day")
+        .annotate(n=Count("version"))
+        .values_list("day", "n")
+    )
+    grown = []
+    for day in (first + timedelta(days=n) for n in range(days)):
+        total += counted.get(day, 0)
+        grown.append((day, total))
+    return grown

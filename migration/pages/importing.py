@@ -36,6 +36,12 @@ REASONS = {
     "hangs-on-deleted": gettext_lazy("what they hang on was deleted in the space"),
 }
 """Why rows are set aside, in plain words."""
+ODD = {
+    "missing-thought": "orphans",
+    "missing-tag": "missing_tags",
+    **dict.fromkeys(("no-id", "id-too-long", "id-with-nul", "id-is-a-blob", "id-is-not-utf8"), "ids"),
+}
+"""Reasons for which a person may choose otherwise -> the name of that choice."""
 TABLES = {
     "thoughts": gettext_lazy("Thoughts"),
     "segments": gettext_lazy("Segments"),
@@ -145,8 +151,9 @@ def _chosen(form: QueryDict) -> dict[str, Any]:
         "dry_run": "dry_run" in form,
         "filters": {},
     }
-    if form.get("existing"):
-        chosen["existing"] = form["existing"]
+    for name in ("existing", "orphans", "missing_tags", "ids"):
+        if form.get(name):
+            chosen[name] = form[name]
     if chosen["strategy"] == "gradual":
         names = {kind: form.getlist(kind) for kind in ("tags", "clusters")}
         days = {kind: form.get(kind) for kind in ("after", "before")}
@@ -189,6 +196,7 @@ def _shown(caller: Caller, found: Import) -> dict[str, Any]:
         "headlines": [table for table in tables if table["key"] in _HEADLINES and table["rows"]],
         "tables": tables,
         "totals": _totals(tables, "rows", "to_migrate", "to_set_aside"),
+        "odd": {ODD[reason] for table in tables for reason in table.get("reasons", ()) if reason in ODD},
         "reported": reported,
         "sums": _totals(reported, "rows_in", "migrated", "set_aside", "already_there", "left_for_later"),
         "is_ready": state == State.READY,

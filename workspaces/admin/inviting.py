@@ -51,7 +51,7 @@ def invite_many(request: HttpRequest) -> HttpResponse:
         "title": _("Invite many people"),
         "workspaces": workspaces,
         "workspace": workspace,
-        "text": text,
+        "sent": text,
         "verdicts": verdicts,
         "sound": sum(1 for verdict in verdicts if not verdict.line.problem),
         "done": done,

@@ -83,7 +83,7 @@ class Members(ManagedAdmin):
     search_fields = ("person__email", "person__name")
     search_help_text = gettext_lazy("Name or e-mail address")
     ordering = ("person__email",)
-    readonly_fields = ("who", "workspace", "since", "seen", "roles", "private_spaces")
+    readonly_fields = ("named", "workspace", "since", "seen", "roles", "private_spaces")
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Membership]:
         theirs = Space.objects.filter(
@@ -100,7 +100,7 @@ class Members(ManagedAdmin):
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("workspace", "email", "role")
-        return ("who", "workspace", "role", "roles", "private_spaces", "since", "seen")
+        return ("named", "workspace", "role", "roles", "private_spaces", "since", "seen")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return () if obj is None else self.readonly_fields
@@ -165,6 +165,10 @@ class Members(ManagedAdmin):
     @display(description=gettext_lazy("person"), header=True, ordering="person__email")
     def who(self, obj: Membership) -> list[Any]:
         return [obj.person.name or obj.person.email, obj.person.email if obj.person.name else ""]
+
+    @display(description=gettext_lazy("person"))
+    def named(self, obj: Membership) -> str:
+        return _named(obj.person)
 
     @display(description=gettext_lazy("role"), label=ROLE_COLOURS, ordering="role")
     def role_label(self, obj: Membership) -> str:
