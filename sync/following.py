@@ -8,17 +8,16 @@ from typing import Final
 from uuid import UUID
 
 from sync.sql import cursor
+from sync.standing import WAITING
 
-_BEHIND: Final = """
-    SELECT c.device_id, count(*), sum(greatest(h.head - c.version, 0))::int8
-    FROM sync_devicecursor c JOIN sync_spacehead h USING (space_id)
-    JOIN workspaces_space s ON s.id = c.space_id
+_BEHIND: Final = f"""
+    SELECT c.device_id, count(*), sum(({WAITING}))::int8
+    FROM sync_devicecursor c JOIN workspaces_space s ON s.id = c.space_id
     WHERE c.device_id = ANY(%(devices)b) AND (NOT %(shared)b OR s.kind = 'shared')
     GROUP BY c.device_id"""
 
-BEHIND: Final = """
-    SELECT sum(greatest(h.head - c.version, 0)) FROM sync_devicecursor c
-    JOIN sync_spacehead h USING (space_id) JOIN workspaces_space s ON s.id = c.space_id
+BEHIND: Final = f"""
+    SELECT sum(({WAITING})) FROM sync_devicecursor c JOIN workspaces_space s ON s.id = c.space_id
     WHERE c.device_id = workspaces_device.id AND s.kind = 'shared'"""
 """SQL: how far a row of `workspaces_device` is behind in shared spaces; null where it follows none."""
 OPEN_CONFLICTS: Final = """
@@ -33,7 +32,7 @@ class Following:
 
     spaces: int
     behind: int
-    """Change sets that it has not asked for yet, in all of them."""
+    """Change sets of others that it has not asked for yet, in all of them."""
 
 
 def followed(devices: Iterable[UUID], *, shared_only: bool = False) -> dict[UUID, Following]:

@@ -35,8 +35,8 @@ def test_a_device_is_behind_in_step_renamed_and_known_by_its_version(people: Peo
         browser.force_login(people.ben.person)
         return str(browser.get("/devices").content.decode())
 
-    push(0)
     client.get(space, {"cursor": cursor}, headers=device)
+    push(0)
     assert "logomesh-client/1.2.3" in shown() and "1 change behind" in shown()
     asked = client.get(space, {"cursor": cursor}, headers=device).content
     client.get(space, {"cursor": json.loads(asked.splitlines()[-1])["cursor"]}, headers=device)
