@@ -187,9 +187,6 @@ def _resolve(copy: Copy, chance: Random) -> None:
             "thought_id",
         }:
             takes.append("both")
-    written = [dispute["fields"][name] for name in prose_too if name in dispute["fields"]]
-    if not all(prose.goes_on_from(side.get("server"), side.get("client")) for side in written):
-        takes = ["server"]
     decision: dict[str, Any] = {"take": chance.choice(takes)}
     if dispute["kind"] == "edit" and chance.random() < 0.2 and "title" in dispute["fields"]:
         decision = {"set": {"title": prose.token(chance)}}

@@ -1,7 +1,7 @@
 """What a space must hold after each push: another, simple implementation of the protocol's rules.
 
-Dictionaries and loops, no batches, no SQL, nothing of the server's code. Where the two differ, one of them
-has not understood `docs/sync-protocol.md`.
+Dictionaries and loops, no batches, no SQL, nothing of the server's code (but for one corner, see `prose`).
+Where the two differ, one of them has not understood `docs/sync-protocol.md`.
 """
 
 from __future__ import annotations
