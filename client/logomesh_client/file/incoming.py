@@ -182,8 +182,8 @@ class _Piece:
         return sum(self._take_one(table, one, hidden) for one in fresh)
 
     def _insert_all(self, table: RowTable, fresh: list[_Incoming]) -> bool:
-        if any(RawText is cell.__class__ for one in fresh for cell in one.cells or ()):
-            return False
+        if any("extra" in (one.record or ()) and RawText in map(type, one.cells or ()) for one in fresh):
+            return False  # only an original can be such a text
         db = self.store.db
         marks = ", ".join("?" * len(table.columns))
         db.execute("SAVEPOINT logomesh_sync")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -312,6 +313,7 @@ class Ledger:
 
     def flush(self) -> None:
         if self._new:
+            self._new.sort(key=itemgetter(1, 2))  # neighbours in the index lie on the same pages
             self.store.db.executemany(
                 "INSERT INTO logomesh_sync_records (space, kind, id, version, base, hash, shown, aliases,"
                 " copy) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
