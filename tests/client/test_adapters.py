@@ -386,10 +386,7 @@ def test_nobody_waits_for_the_network(lab: Lab, tmp_path: Path) -> None:
 def test_two_programs_see_each_other(lab: Lab, tmp_path: Path) -> None:
     space = lab.space("eva")
     files = [make(tmp_path / f"{name}.sqlite3", dialect) for name, dialect in (("a", "S2x"), ("b", "S3"))]
-    laptops = [
-        HybridStorageAdapter(path, Server(lab.url, lab.device("eva")), space, poll_seconds=0.2)
-        for path in files
-    ]
+    laptops = [HybridStorageAdapter(path, Server(lab.url, lab.device("eva")), space) for path in files]
     with laptops[0] as one, laptops[1] as two:
         made = one.create_thought({"title": "From one", "tags": TAGS})
         assert one.sync()
