@@ -81,5 +81,5 @@ $(VENV)/.runtime: requirements.txt
 
 $(VENV)/.development: requirements-dev.txt client/pyproject.toml $(VENV)/.runtime
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e ./client
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e ./client
 	@touch $@

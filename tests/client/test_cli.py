@@ -327,7 +327,8 @@ def test_migrating(machine: Any) -> None:
     again = one.json("migrate", path, "--to", "Again")["import"]["report"]
     assert not any(table.startswith("logomesh_sync") for table in again["tables"])
     one.run("migrate", path, "--to", "Again", "--strategy", "full", "--tag", "x", exits=2)
-    NewFile(other := one.home / "orphans.sqlite3").segment("alone", thought="thought_lost")
+    with NewFile(other := one.home / "orphans.sqlite3") as file:
+        file.segment("alone", thought="thought_lost")
     found = one.json("migrate", other, "--to", "Again", "--orphans", "recover")["import"]["report"]
     assert found["tables"]["segments"]["migrated"] == 1
 
