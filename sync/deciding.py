@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from sync.clock import now
 from sync.core.changes import CONFLICTS
 from sync.core.records import key_of
+from sync.core.schema import RECORD_TYPES
 from sync.models import Origin
 from sync.problems import ChangeRejected, ConflictResolved
 from sync.push import edit
@@ -81,6 +83,8 @@ def decide_anew(
         result = edit(caller, space_id, [{**change, "base": version, "delete": True}], Origin.RESOLVE, head)
     else:
         to_set, unset = _words(conflict, decision)
+        if "updated_at" in RECORD_TYPES[type_].by_name:
+            to_set["updated_at"] = now()
         result = edit(caller, space_id, [{**change, "set": to_set, "unset": unset}], Origin.RESOLVE)
     first = result.outcome.results[0]
     if isinstance(first, Rejected):

@@ -250,7 +250,7 @@ PAGES: Final[Mapping[str, list[Row]]] = {
     "spaces/<space>/import": [on("GET", in_space(Act.WRITE)), on("POST", in_space(Act.WRITE))],
     "spaces/<space>/uploads/<upload>/forget": [on("POST", ONLY_UPLOADER)],
     "conflicts": [on("GET", signed_in()), on("POST", signed_in({404}))],  # the form names no side
-    "conflicts/<conflict>": [on("POST", in_space(Act.WRITE))],
+    "conflicts/<conflict>": [on("POST", in_space(Act.WRITE, frozenset({404})))],  # neither does this one
     "imports": [on("GET", signed_in())],
     "imports/<id>": [on("GET", only("editor"))],
     "imports/<id>/start": [on("POST", only("editor"))],

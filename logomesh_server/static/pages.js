@@ -25,6 +25,11 @@
     // A form that came in by itself is where one writes next.
     document.body.addEventListener("htmx:load", (event) => event.detail.elt.querySelector?.("[data-focus]")?.focus());
   });
+  // A part that is gone, or a server that is away: go to the page itself, which says what is the matter.
+  addEventListener("htmx:responseError", (event) => {
+    const { elt } = event.detail;
+    if (elt.tagName === "A" && elt.href) location.href = elt.href;
+  });
   // Ctrl+Enter (or ⌘ Enter) saves, Escape leaves a form that has a way out.
   addEventListener("keydown", (event) => {
     const form = event.target.closest?.("form");

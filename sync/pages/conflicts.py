@@ -25,6 +25,7 @@ from workspaces.problems import NotFound, Problem
 from workspaces.roles import Act
 
 TAKES = ("server", "client", "both", "proposal")
+KINDS = ("edit", "delete", "revive")
 _SHOWN = 20
 _MOST_AT_ONCE = 1_000
 
@@ -91,6 +92,7 @@ def _shown(
     by_space: dict[UUID, int] = {}
     for (space, _kind), n in counts.items():
         by_space[space] = by_space.get(space, 0) + n
+    kinds = sorted({k for (space, k) in counts if space in chosen})
     context = {
         "conflicts": _readable(found, spaces, caller),
         "state": state,
@@ -100,7 +102,8 @@ def _shown(
         "waiting": sum(by_space.values()),
         "alike": sum(n for (space, k), n in counts.items() if space in chosen and (not kind or k == kind)),
         "spaces": [(spaces[space], n) for space, n in by_space.items()],
-        "kinds": sorted({k for (space, k) in counts if space in chosen}),
+        "kinds": kinds,
+        "of_one_kind": kind or (kinds[0] if len(kinds) == 1 else ""),
         "problem": problem,
         "typed": _typed(request) if problem else {},
         **pages(page, more, space=only, kind=kind, state="resolved" if state == "resolved" else ""),
@@ -166,11 +169,13 @@ def _sides(name: str, sides: dict[str, Any], proposal: dict[str, str]) -> dict[s
 
 
 def _decide_all(request: HttpRequest, caller: Caller) -> None:
-    """Decide all open conflicts that the page's filter finds, in spaces in which one may write."""
+    """Decide all open conflicts of one kind that the page's filter finds, where one may write."""
     take = request.POST.get("take", "")
     if take not in ("server", "client"):
         raise NotFound
-    only, kind = request.POST.get("space", ""), request.POST.get("kind", "")
+    only, kind = request.POST.get("space", ""), request.POST.get("all_of", "")
+    if kind not in KINDS:
+        raise NotFound
     writable = [
         space.id
         for space in visible_spaces(caller)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -16,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from sync import browsing, history
+from sync.clock import now
 from sync.core.records import compose_id
 from sync.models import Origin
 from sync.problems import ChangeRejected
@@ -141,11 +141,6 @@ def untagging(type_: str, id_: str, base: int, tag: str, link_base: int) -> list
     """The changes that take a tag off a thought or a segment. The tag itself stays."""
     link = change_of(f"{type_.removesuffix('s')}_tags", compose_id([id_, tag]), link_base, delete=True)
     return [link, _touched(type_, id_, base, now())]
-
-
-def now() -> str:
-    """This moment, as the feed spells it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def typed_in(request: HttpRequest, type_: str = "") -> dict[str, str]:

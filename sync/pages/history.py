@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from sync import browsing, history, timeline
+from sync.clock import now
 from sync.core.schema import RECORD_TYPES
 from sync.models import Origin
 from sync.pages import editing
@@ -40,7 +41,7 @@ def history_page(request: HttpRequest, caller: Caller, space: str) -> HttpRespon
                 messages.info(request, _("It is like that already."))
             else:
                 if "updated_at" in RECORD_TYPES[type_].by_name:
-                    to_set["updated_at"] = editing.now()
+                    to_set["updated_at"] = now()
                 change = editing.change_of(type_, id_, base, to_set, unset=unset)
                 stored = editing.save(caller, opened, [change], Origin.RESTORE)
                 editing.tell(request, stored, _("That version is back. What was before stays here."))

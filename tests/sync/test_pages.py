@@ -312,7 +312,7 @@ def test_many_are_decided_alike(people: People, eva: Device, ben: Browser, confl
     eva.push(change("segments", "s1", base=1, set={"title": "Hers"}))
     bens.push(change("segments", "s1", base=1, set={"title": "His"}))
     assert "Decide all 2 alike" in ben.reads("/conflicts")
-    ben.post("/conflicts", take="client")
+    ben.post("/conflicts", take="client", all_of="edit")
     assert record(people)["title"] == "Ben's"
     assert browsing.segment(people.space.pk, "s1")["title"] == "His"
     assert conflicts.count_open([people.space.pk]) == 0
@@ -342,6 +342,11 @@ def test_what_one_may_no_longer_see_is_named_nowhere(people: People, ben: Browse
         assert "Memory study" not in said and "Eva" not in said and "Sleep" not in said, page
     for page in ("", "thought?id=t1", "timeline", "deleted", "history?type=thoughts&id=t1", "canvas"):
         assert ben.get(page).status_code in (403, 404), page
+
+
+def test_a_part_asked_for_after_the_session_ended_leads_to_signing_in(people: People) -> None:
+    answer = Client().get("/", headers={"HX-Request": "true"})
+    assert answer["HX-Redirect"] == "/sign-in?next=%2F" and not answer.content
 
 
 def test_a_manager_without_a_role_learns_only_that_the_space_exists(people: People, eva: Device) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
@@ -32,7 +32,10 @@ def member_page(*methods: str) -> Callable[[MemberView[P]], View[P]]:
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 back = request.get_full_path() if request.method == "GET" else "/"
-                return redirect(f"/sign-in?{urlencode({'next': back})}")
+                sign_in = f"/sign-in?{urlencode({'next': back})}"
+                if request.headers.get("HX-Request"):  # else the form would stand inside the page
+                    return HttpResponse(headers={"HX-Redirect": sign_in})
+                return redirect(sign_in)
             return view(request, caller_of(request), *args, **kwargs)
 
         return cast(View[P], guarded)
