@@ -309,3 +309,34 @@ def test_a_scope_brings_and_takes_thoughts_with_what_hangs_on_them(laptop: Make)
     b.file.set_scope(b.space, {})
     b.synced()
     assert len(b.sql("SELECT * FROM segments")) == 2
+
+
+def test_a_column_that_is_added_to_an_attached_file_is_no_edit(laptop: Make) -> None:
+    a, b = laptop(dialect="S2"), laptop()
+    b.thought("t1", fields='{"a":1}')
+    b.segment("s1", "t1", content_type="text", cluster_id="c")
+    in_step(a, b)
+    a.sql("ALTER TABLE segments ADD COLUMN content_type TEXT")
+    a.sql("ALTER TABLE segments ADD COLUMN cluster_id TEXT")
+    a.sql("ALTER TABLE thoughts ADD COLUMN fields TEXT")
+    a.sql("UPDATE segments SET content = 'Edited.', cluster_id = 'mine'")
+    records = in_step(a, b)
+    assert records["segments", "s1"]["content_type"] == "text"
+    assert records["segments", "s1"]["cluster_id"] == "mine"
+    assert b.sql("SELECT fields FROM thoughts") == [('{"a":1}',)]
+    assert a.sql("SELECT content_type, content FROM segments") == [("text", "Edited.")]
+
+
+def test_access_that_is_given_back(laptop: Make, people: People) -> None:
+    from tests.client.lab import ADDRESS, SpaceLink
+    from workspaces import actions
+
+    a, b = laptop(people.eva), laptop(people.ben)
+    a.thought("t1")
+    in_step(a, b)
+    actions.unshare_with_person(people.space.pk, people.ben.email, by=people.eva.person)
+    b.sync()
+    actions.share_with_person(people.space.pk, people.ben.email, "editor", by=people.eva.person)
+    b.file.attach(SpaceLink(b.space, ADDRESS))
+    b.synced()
+    assert b.sql("SELECT thought_bubble_id FROM thoughts") == [("t1",)]

@@ -21,6 +21,7 @@ from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, P
 from logomesh_client.records import CONFLICTS, Record
 
 _SCAN = "scan"
+_COLUMNS = "columns"
 _MASK = 2**64 - 1
 _HASHED = "kind < 100"
 
@@ -95,7 +96,8 @@ class LogoMeshFile:
             for link in (home, *others):
                 db.execute(
                     "INSERT INTO logomesh_sync_spaces (space, server, name, home, scope)"
-                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (space) DO UPDATE SET home = excluded.home",
+                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (space) DO UPDATE SET home = excluded.home,"
+                    " state = iif(state = 'access-lost', 'offline', state)",
                     (link.space, link.server, link.name, link is home, json.dumps(link.scope)),
                 )
             db.execute("COMMIT")
@@ -103,6 +105,7 @@ class LogoMeshFile:
             db.execute("ROLLBACK")
             raise
         self._store.refresh()
+        self._fill_new_columns()
         self._scan()
 
     def detach(self) -> None:
@@ -134,7 +137,34 @@ class LogoMeshFile:
                 capture.make_triggers(self._store.db, self._store.tables)
                 self._store.set_note(_SCAN, json.dumps({}))
             self._store.refresh()
+        self._fill_new_columns()
         self._scan()
+
+    def _fill_new_columns(self) -> None:
+        """A column that somebody has added gets what the records say: its NULLs are nobody's edit."""
+        columns = {name: list(table.columns) for name, table in self._store.tables.items()}
+        known: dict[str, list[str]] = json.loads(self._store.note(_COLUMNS) or "{}")
+        if known == columns:
+            return
+        for name, names in columns.items():
+            if new := set(names) - set(known.get(name, names)):
+                self._fill(name, new)
+        with self._store.writing(rows=False):
+            self._store.set_note(_COLUMNS, json.dumps(columns))
+
+    def _fill(self, name: str, new: set[str]) -> None:
+        table, pace, after = self._store.tables[name], Pace(), 0
+        while True:
+            with self._store.writing(), pace.step(pace.size):
+                found = self._store.db.execute(
+                    "SELECT rowid, space, id FROM logomesh_sync_records"
+                    " WHERE kind = ? AND shown AND rowid > ? ORDER BY rowid LIMIT ?",
+                    (table.type.number, after, pace.size),
+                ).fetchall()
+                for after, space, id_ in found:  # noqa: B007 - it goes on from the last
+                    self._rows.fill(table, space, id_, new)
+            if not found:
+                return
 
     def _scan(self) -> None:
         """Note every row as changed, a piece at a time; what is equal to its copy is forgotten again."""

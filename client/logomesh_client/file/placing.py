@@ -152,6 +152,16 @@ class Rows:
                 copy.aliases = {name: actual[table.columns.index(name)] for name in cells}
         return clash
 
+    def fill(self, table: RowTable, space: int, id_: str, columns: set[str]) -> None:
+        """Write what a record says into columns that are new, where nobody has written anything yet."""
+        copy, row = self.store.copy(space, table.type.number, id_), self.row(table.type.number, id_)
+        if copy is None or row is None:
+            return
+        cells = zip(table.columns, table.write(id_, copy.record), row, strict=True)
+        missing = {n: cell for n, cell, there in cells if n in columns and there is None and cell is not None}
+        if missing:
+            self._update(table, id_, missing)
+
     def _update(self, table: RowTable, id_: str, cells: Mapping[str, Cell]) -> bool:
         sets = ", ".join(f"{quoted(name)} = {mark(cell)}" for name, cell in cells.items())
         where = " AND ".join(f"{quoted(name)} = ?" for name in table.key)
