@@ -5,7 +5,8 @@ The child reads a stranger's file, so the parent believes nothing but the shape 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
@@ -96,6 +97,32 @@ class Chunk(msgspec.Struct, frozen=True, tag=True):
     """Of the rows: those that the filters leave for later."""
     made: dict[str, list[bytes]] = {}
     """Type -> records that no row stands for, in the form of the others. Each chunk that needs one has it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its records and of the rows set aside."""
+        return sum(map(len, self.records)) + sum(len(row.columns) for row in self.aside)
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks of one table that follow each other, as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    counted: Counter[str] = Counter()
+    for each in chunks:
+        counted.update(each.counted)
+    return Chunk(
+        chunks[0].table,
+        chunks[-1].last,
+        sum(each.rows for each in chunks),
+        [record for each in chunks for record in each.records],
+        [position for each in chunks for position in each.positions],
+        [embedding for each in chunks for embedding in each.embeddings],
+        [row for each in chunks for row in each.aside],
+        [cell for each in chunks for cell in each.listed],
+        dict(counted),
+        sum(each.left for each in chunks),
+    )
 
 
 class Choosable(msgspec.Struct, frozen=True):

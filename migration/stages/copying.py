@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from django.utils import timezone
 from migration.estimating import Pace
 from migration.jobs import Job, caller_of
 from migration.models import Import, State
-from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request
+from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request, joined
 from migration.sandbox.supervision import reading
 from migration.stages.asking import request_of
 from migration.stages.counting import Brought, Counts
@@ -42,6 +42,11 @@ from workspaces.roles import Act
 log = logging.getLogger(__name__)
 
 _PATIENCE: Final = 60  # seconds that a chunk waits for a busy space
+_CHUNK_ROWS: Final = 20_000
+_CHUNK_BYTES: Final = 8 * 1024**2
+"""So much a chunk brings while nobody else writes in the space: the more, the faster."""
+_COMPANY: Final = 5.0
+"""So many seconds after somebody else's change set the chunks stay small."""
 _ASIDE: Final = """COPY migration_setasiderow
     (imported_by_id, "table", "position", reason, missing, columns) FROM STDIN (FORMAT binary)"""
 _DEVIATION: Final = """COPY migration_deviation
@@ -105,9 +110,8 @@ def copy(job: Job) -> None:
     copier = _Copier(job, imported, checkpoint)
     request = request_of(imported, "pack", checkpoint.get("table", ""), checkpoint.get("after", BEFORE_ALL))
     with reading(request) as frames:
-        for frame in frames:
-            if isinstance(frame, Chunk):
-                copier.take(frame)
+        for chunk in copier.gathered(frame for frame in frames if isinstance(frame, Chunk)):
+            copier.take(chunk)
     if imported.dry_run:
         rehearsed = rehearsal(imported, copier.counts, timezone.now())
         job.move(State.COPYING, State.READY, report=rehearsed, checkpoint={}, dry_run=False)
@@ -130,8 +134,31 @@ class _Copier:
         """Tables of which the space had a record that the file has too."""
         self.head = 0 if not imported.began_at else None
         """The head of the space while nobody else has written in it."""
+        self.written = -1
+        """The version of the latest chunk."""
+        self.company_until = 0.0
         self.refused: dict[bytes, str] = {}
         """Key -> why a row of the chunk under way cannot be merged."""
+
+    def gathered(self, slices: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Slices joined to chunks, for a large transaction costs less; one by one while others write here.
+
+        They wait for the space as long as a chunk takes.
+        """
+        waiting: list[Chunk] = []
+        rows = size = 0
+        for each in slices:
+            if waiting and each.table != waiting[0].table:
+                yield joined(waiting)
+                waiting, rows, size = [], 0, 0
+            waiting.append(each)
+            rows, size = rows + each.rows, size + each.size
+            in_company = time.monotonic() < self.company_until
+            if in_company or rows >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
+                yield joined(waiting)
+                waiting, rows, size = [], 0, 0
+        if waiting:
+            yield joined(waiting)
 
     def take(self, chunk: Chunk) -> None:
         """One chunk, exactly once. Raises `Stopped` if the job is not ours any more."""
@@ -197,6 +224,8 @@ class _Copier:
                 open_space(self.caller, self.imported.space_id, Act.WRITE)
                 outcome = None
                 if changes is not None:
+                    if changes.head != self.written >= 0:
+                        self.company_until = time.monotonic() + _COMPANY
                     self._watch(chunk.table, plan, changes)
                     outcome = self._bring(chunk.table, plan, changes)
                     head = changes.version if head is not None and changes.changed else head
@@ -222,6 +251,8 @@ class _Copier:
             self.job.save(State.COPYING, progress=self.progress(chunk.rows))
             head = self.head
         self.counts, self.head = tables, head
+        if changes is not None and not self.imported.dry_run:
+            self.written = changes.version if changes.changed else changes.head
 
     def _watch(self, type_: str, plan: _Plan, changes: ChangeSet) -> None:
         """As soon as somebody else writes in the space, look whether what new rows hang on is still there."""

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from hashlib import sha256
+from itertools import islice
 from operator import xor
 from struct import unpack
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from django.utils import timezone
@@ -26,12 +27,14 @@ from migration.stages.asking import request_of
 from migration.stages.counting import Counts
 from migration.stages.reading_back import HASHES, UNKNOWN, WHOLE
 from migration.stages.reporting import report
-from sync.core.records import hash_of
+from sync.core.sheets import hashes, sheet_of
 from sync.indexing import postpone
 from sync.sql import cursor
 from sync.tables import TABLES
 
 _MOST_LISTED: Final = 1_000
+_FEW: Final = 50
+"""Records that are read whole at a time: each may be large."""
 
 
 @dataclass
@@ -55,8 +58,7 @@ class Comparison:
         return not self.differences and self.source_digest == self.target_digest
 
 
-@dataclass(frozen=True)
-class _Expected:
+class _Expected(NamedTuple):
     key: bytes
     hash: bytes
     position: int
@@ -214,10 +216,15 @@ class _Verifier:
 
     def _read_whole(self, type_: str, keys: list[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
         parameters = {"space": self.imported.space_id, "keys": keys}
-        for key, id_, version, text in cursor().stream(WHOLE[type_], parameters):
-            record = orjson.loads(text)
-            del record["version"]
-            yield key, version, hash_of(type_, id_, record)
+        rows = cursor().stream(WHOLE[type_], parameters, size=_FEW)
+        while few := list(islice(rows, _FEW)):
+            records = []
+            for _, id_, _, text in few:
+                record = orjson.loads(text)
+                del record["version"]
+                records.append((id_, record))
+            for (key, _, version, _), hash_ in zip(few, hashes(sheet_of(type_, records)), strict=True):
+                yield key, version, hash_
 
     def _note(self, type_: str, source: bytes, target: bytes) -> None:
         if type_ != "embeddings":  # as in the protocol, they are outside the digest
