@@ -271,6 +271,32 @@ def many(path: Path, segments: int = 1_000_000, seed: int = 1) -> Path:
     return file.close()
 
 
+def large(path: Path, megabytes: int = 2_300, seed: int = 1) -> Path:
+    """An S2x file of large rows: segments of about 700 KB of prose, a talk with a model beside each."""
+    rng = random.Random(seed)
+    prose = " ".join(rng.choices([*_WORDS, *(f"{rng.getrandbits(32):x}" for _ in range(5_000))], k=200_000))
+    segments = max(1, round(megabytes / 0.72))
+    with LogoMeshFile(path, "S2x") as file:
+        file.db.execute("COMMIT")
+        file.db.execute("PRAGMA journal_mode = OFF")
+        file.db.execute("PRAGMA synchronous = OFF")
+        file.db.execute("BEGIN")
+        for n in range(max(1, segments // 4)):
+            file.thought(f"thought_{n}", metadata="{}")
+        for n in range(segments):
+            start, length = rng.randrange(500_000), rng.randrange(600_000, 800_000)
+            file.segment(
+                f"segment_{n}", f"thought_{n // 4}", content=prose[start : start + length], sort_order=n
+            )
+        for n in range(segments):
+            start = rng.randrange(500_000)
+            file.add(
+                "segment_llm_history", history_id=f"history_{n}", segment_id=f"segment_{n}", llm_model="mock",
+                prompt=prose[start : start + 500], response=prose[start : start + 20_000], created_at=NEW,
+            )  # fmt: skip
+    return path
+
+
 def _many_rows(
     rng: random.Random, thoughts: int, segments: int
 ) -> Iterator[tuple[str, int, Iterable[tuple[Any, ...]]]]:

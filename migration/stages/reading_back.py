@@ -22,7 +22,7 @@ UNKNOWN: Final = bytes(8)
 def _spelled(field: Field) -> str:
     column = f"t.{field.name}"
     if field.kind is Kind.TEXT:
-        return f"coalesce(to_json({column})::text, 'null')"
+        return f"coalesce(to_json({column}), 'null')"
     if field.kind is Kind.TIME:
         return f"""coalesce(to_char({column} AT TIME ZONE 'UTC', '{_TIME}'), 'null')"""
     if field.kind is Kind.NUMBER:
@@ -60,22 +60,22 @@ def _usual_extras(type_: RecordType) -> dict[str, str]:
 
 def _hash_query(type_: RecordType) -> str:
     pieces = {field.name: _spelled(field) for field in type_.fields}
-    pieces |= {"id": "to_json(t.id)::text", "type": f"'\"{type_.name}\"'"}
+    pieces |= {"id": "to_json(t.id)", "type": f"'\"{type_.name}\"'"}
     extras = _usual_extras(type_)
     extra = " ".join(f"WHEN '{text}'::jsonb THEN '{spelled}'" for text, spelled in extras.items())
-    document, separator = [], "{"
+    document, separator = [], "{"  # pieces for one `concat`: each `||` would copy a long text once more
     for name in sorted({*pieces, "extra"}):
         if name == "extra":
-            document.append(f"'{separator}' || CASE t.extra {extra} END")
+            document.append(f"'{separator}', CASE t.extra {extra} END")
             separator = ""
         else:
-            document.append(f"'{separator}\"{name}\":' || {pieces[name]}")
+            document.append(f"'{separator}\"{name}\":', {pieces[name]}")
             separator = ","
     simple = [test for field in type_.fields if (test := _is_simple(field))]
     usual = ", ".join(f"'{text}'" for text in extras)
     simple.append(f"t.extra IN ({usual})")
     # LIMIT 1: ask the index for each key. Else PostgreSQL may read the whole table for every chunk.
-    hashed = f"substr(sha256(convert_to({' || '.join(document)} || '}}', 'UTF8')), 1, 8)"
+    hashed = f"substr(sha256(convert_to(concat({', '.join(document)}, '}}'), 'UTF8')), 1, 8)"
     return f"""
         SELECT string_agg(coalesce(h.hash, '\\x{UNKNOWN.hex()}'), '' ORDER BY w.n)
         FROM unnest(%(keys)b::bytea[]) WITH ORDINALITY AS w(key, n)

@@ -195,6 +195,32 @@ def test_ids(space: Any, laptop: Device, tmp_path: Path) -> None:
     assert reasons == {"no-id": 3, "id-too-long": 1, "id-with-nul": 1, "id-is-a-blob": 1}
 
 
+def test_rows_with_any_rowid_are_taken(space: Any, laptop: Device, tmp_path: Path) -> None:
+    places = (-(2**63) + 1, -5, 0, 7)
+    rows = [{"id": f"t{place}", "rowid": place} for place in places]
+    assert set(thoughts_of(rows, space, laptop, tmp_path)) == {f"t{place}" for place in places}
+
+
+def test_rows_that_are_plain_beside_rows_that_are_not(space: Any, laptop: Device, tmp_path: Path) -> None:
+    """What a whole column shows and SQLite does not: only the rows concerned are read again."""
+    rows = [
+        {"id": "plain", "title": "A title", "metadata": '{"b":1,"a":{"c":[0.5]}}'},
+        {"id": "nul", "title": "A\0title"},
+        {"id": "spaced", "metadata": '{"a": 1.0}'},
+        {"id": "beyond", "metadata": '{"\U0001f300":1,"\uffff":2}'},
+        {"id": "never", "updated_at": "2025-06-31T10:00:00.000Z"},
+        {"id": "also plain", "metadata": "{}"},
+    ]
+    found = thoughts_of(rows, space, laptop, tmp_path)
+    assert found["plain"]["metadata"] == {"b": 1, "a": {"c": [0.5]}}
+    assert found["nul"]["title"] == "A\u2400title"
+    assert found["spaced"]["metadata"] == {"a": 1}
+    assert found["beyond"]["metadata"] == {"\U0001f300": 1, "\uffff": 2}
+    assert found["never"]["updated_at"] is None
+    kept = {id_ for id_, record in found.items() if len(record.get("extra", {}).get("originals", {})) > 1}
+    assert kept == {"nul", "never"}
+
+
 def test_of_two_rows_with_one_id_the_first_is_the_record(space: Any, laptop: Device, tmp_path: Path) -> None:
     schema = SCHEMAS["S2x"].replace("TEXT PRIMARY KEY", "TEXT")
     with LogoMeshFile(tmp_path / "file.sqlite3", "S2x", schema) as file:

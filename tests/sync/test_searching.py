@@ -9,6 +9,7 @@ from django.test import Client
 
 from sync import indexing, searching
 from sync.models import SearchEntry, SearchIndex
+from sync.sql import cursor
 from tests.people import Member, People
 from tests.sync.devices import Device, change, make_device, make_space
 
@@ -89,6 +90,17 @@ def test_indexes_in_batches_to_the_head(device: Device, monkeypatch: pytest.Monk
     indexing.catch_up(device.space_id)
     assert SearchIndex.objects.get(space_id=device.space_id).upto == 10
     assert SearchEntry.objects.filter(space_id=device.space_id).count() == 20
+
+
+def test_waits_while_other_work_on_the_space_asks_for_it(device: Device) -> None:
+    thought(device, "t1", "Heron")
+    sql = "UPDATE sync_changeset SET at = at - interval '1 minute' WHERE space_id = %b"
+    cursor().execute(sql, (device.space_id,))
+    assert indexing.lagging() == [device.space_id]
+    indexing.postpone(device.space_id)
+    assert indexing.lagging() == []
+    indexing.catch_up(device.space_id)  # whoever is at it already goes on
+    assert found(device, "heron") == ["t1"]
 
 
 def test_takes_texts_of_any_length_and_kind(device: Device) -> None:
