@@ -109,8 +109,11 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
     if len(chunks) == 1:
         return chunks[0]
     counted: Counter[str] = Counter()
+    made: dict[str, dict[bytes, None]] = {}
     for each in chunks:
         counted.update(each.counted)
+        for type_, records in each.made.items():
+            made.setdefault(type_, {}).update(dict.fromkeys(records))
     return Chunk(
         chunks[0].table,
         chunks[-1].last,
@@ -122,6 +125,7 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
         [cell for each in chunks for cell in each.listed],
         dict(counted),
         sum(each.left for each in chunks),
+        {type_: list(records) for type_, records in made.items()},
     )
 
 
