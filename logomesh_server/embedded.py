@@ -198,15 +198,20 @@ def put_aside(places: Places, name: str) -> None:
     _make_database(places)
 
 
-def _end_orphan(places: Places) -> None:
-    """End the PostgreSQL that a killed supervisor left on our data folder."""
+def runs_already(places: Places) -> int | None:
+    """The process id of a PostgreSQL that is at work on this data folder."""
     try:
         pid = int((places.postgres / "postmaster.pid").read_text().split("\n", 1)[0])
         process = psutil.Process(pid)
         ours = process.name() == "postgres" and str(places.postgres) in process.cmdline()
     except (OSError, ValueError, psutil.Error):
-        return
-    if ours:
+        return None
+    return pid if ours else None
+
+
+def _end_orphan(places: Places) -> None:
+    """End the PostgreSQL that a killed supervisor left on our data folder."""
+    if (pid := runs_already(places)) is not None:
         logger.warning("Ending the PostgreSQL (process %d) that an earlier run left behind.", pid)
         end_group(pid, signal.SIGINT, STOP_SECONDS)
 

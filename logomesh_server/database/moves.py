@@ -125,8 +125,10 @@ def _take(lock: Any) -> None:
     raise AlreadyMoving("A move is under way already: wait for its end.")
 
 
-def begin(target: Profile, kept_in: str) -> None:
+def begin(target: Profile | None, kept_in: str = "nowhere") -> None:
     """Begin a move in a process of its own, and wait until it is under way or has failed.
+
+    Without a target it goes back into the embedded PostgreSQL.
 
     The password goes through a pipe: it stands in no command line and no file. Raises AlreadyMoving, or
     ImproperlyConfigured where the process did not get as far as a state.
@@ -136,17 +138,19 @@ def begin(target: Profile, kept_in: str) -> None:
         raise AlreadyMoving("A move is under way already: wait for its end.")
     log = folder / "logs" / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["--to", target.url(), "--keep-password", kept_in]
-    arguments += ["--schema", ",".join(target.schema)] if target.schema else []
+    arguments = ["--to", "embedded"]
+    if target is not None:
+        arguments = ["--to", target.url(), "--keep-password", kept_in, "--ask-password"]
+        arguments += ["--schema", ",".join(target.schema)] if target.schema else []
     with log.open("wb") as output:
         (folder / STATE).unlink(missing_ok=True)
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "database", "move", *arguments, "--ask-password"],
+            [sys.executable, "manage.py", "database", "move", *arguments],
             cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
         assert process.stdin is not None
-        process.stdin.write(f"{target.password}\n".encode())
+        process.stdin.write(f"{target.password if target else ''}\n".encode())
         process.stdin.close()
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and last(folder) is None and time.monotonic() < deadline:

@@ -76,6 +76,10 @@ def _done(request: HttpRequest, caller: Caller) -> dict[str, Any]:
     """What came of the form, for the page."""
     act = request.POST.get("act", "test")
     try:
+        if act == "back" and not settings.EMBEDDED_DATABASE:
+            auditing.record("database-move-begun", by=caller, subject="embedded")
+            moves.begin(None)
+            return {"moving": True}
         asked = asked_for(request.POST)
         kept_in = request.POST.get("keep_password", "file")
         if act not in ACTS or kept_in not in profile.PLACES_OF_SECRETS:

@@ -75,6 +75,11 @@ def test_there_and_back_again(department: Server, tmp_path: Path) -> None:
     client.push("after")
     before = everything(serving, client)
 
+    # A server that works on the embedded one is not disturbed by a command that takes it for unused.
+    mistaken = {"DATABASE_URL": department.url("department", "lab"), "DATABASE_PASSWORD": PASSWORD}
+    refused = manage(data, "database", "move", "--to", "embedded", **mistaken)
+    assert (refused.returncode, "End the server first" in refused.stderr) == (1, True), refused.stderr
+
     # Somebody goes on working while the move begins.
     pusher = Pusher(client, "meanwhile")
     pusher.start()

@@ -29,6 +29,7 @@ from tests.logomesh_server.servers import (
 from tests.pages.test_first_day import PASSWORD as MY_PASSWORD
 
 pytestmark = [
+    pytest.mark.department,
     pytest.mark.processes, pytest.mark.xdist_group("database page"), needs_pgbouncer, needs_openssl,
 ]  # fmt: skip
 
@@ -105,20 +106,7 @@ def test_the_department_s_database_is_tested_and_moved_into(
     assert errors == []
     assert serving.end() == 0
 
-    # The next start finds the secret and the schema; the client goes on with its cursor.
-    serving = Serving(data, serving.port, **redis()).until_ready(times=2)
-    try:
-        assert not serving.children("postgres -D")
-        assert client.pull(pulled["cursor"])["changes"] == []
-        client.push("after")
-        assert client.digest()["records"] == 301
-        page.goto(f"{serving.url}/database")
-        expect(page.get_by_text(f"lab@localhost:{department.by_session}/department")).to_be_visible()
-        expect(page.get_by_label("Password", exact=True)).to_have_value("")
-    finally:
-        assert serving.end() == 0
-
-    # And by transaction, with the role's own settings and prepared statements off.
+    # By transaction, with the role's own settings and prepared statements off.
     pooled = {
         "DATABASE_URL": f"postgresql://lab@localhost:{department.by_transaction}/department"
         f"?sslmode=verify-full&sslrootcert={department.root}",
@@ -134,12 +122,37 @@ def test_the_department_s_database_is_tested_and_moved_into(
         for line in lines:
             if line.startswith("ALTER ROLE"):
                 own.execute(line.encode())
-    serving = Serving(data, serving.port, **pooled).until_ready(times=3)
+    serving = Serving(data, serving.port, **pooled).until_ready(times=2)
     try:
+        assert client.pull(pulled["cursor"])["changes"] == []
         client.push(*(f"pooled{number}" for number in range(20)))
-        assert client.digest()["records"] == 321
+        assert client.digest()["records"] == 320
         refused = manage(data, "backup", str(tmp_path / "backups"), **pooled)
         assert "gives each transaction another session" in refused.stderr
         assert "Traceback" not in refused.stderr
+        again = client.pull(pulled["cursor"])
+    finally:
+        assert serving.end() == 0
+
+    # Without the environment the next start finds what the page has kept; and from there all goes back.
+    serving = Serving(data, serving.port, **redis()).until_ready(times=3)
+    try:
+        assert not serving.children("postgres -D")
+        client.push("after")
+        page.goto(f"{serving.url}/database")
+        expect(page.get_by_text(f"lab@localhost:{department.by_session}/department")).to_be_visible()
+        expect(page.get_by_label("Password", exact=True)).to_have_value("")
+        page.get_by_text("Back to the PostgreSQL that comes with the server").click()
+        page.get_by_role("button", name="Move everything back").click()
+        expect(page.get_by_text("Everything is there")).to_be_visible(timeout=120_000)
+        expect(page.get_by_text("the embedded PostgreSQL").first).to_be_visible()
+        assert errors == []
+    finally:
+        assert serving.end() == 0
+    serving = Serving(data, serving.port, **redis()).until_ready(times=4)
+    try:
+        assert [change["id"] for change in client.pull(again["cursor"])["changes"]] == ["after"]
+        client.push("home")
+        assert client.digest()["records"] == 322
     finally:
         assert serving.end() == 0

@@ -22,8 +22,8 @@ from logomesh_server.database import closing, moves, moving, needs, profile, ver
 from logomesh_server.database.checking import examine, grants
 from logomesh_server.database.naming import TLS, named, use_from_the_next_start
 from logomesh_server.database.profile import Profile
-from logomesh_server.embedded import put_aside, services_for_a_command, start_postgres
-from logomesh_server.folder import DATABASE, FolderLock, prepare_folder
+from logomesh_server.embedded import put_aside, runs_already, services_for_a_command, start_postgres
+from logomesh_server.folder import DATABASE, CannotStart, FolderLock, prepare_folder
 
 
 class Command(BaseCommand):
@@ -214,22 +214,27 @@ def _keeping(parser: CommandParser) -> None:
 
 @contextlib.contextmanager
 def _embedded() -> Iterator[Profile]:
-    """The embedded PostgreSQL, empty, started for the time of a move back into it."""
+    """The embedded PostgreSQL, empty, started for the time of a move back into it.
+
+    A server that runs on another database may hold the folder: then this is its guest.
+    """
     places = settings.PLACES
-    prepare_folder(places)
     lock = FolderLock(places, "a management command")
-    if not lock.take():
-        raise CommandError("End the server first: it holds the data folder.")
     try:
+        prepare_folder(places)
+        if not lock.take() and (runs_already(places) or not lock.holder_is_ready()):
+            raise CommandError("End the server first: it holds the data folder.")
         service = start_postgres(places)
-        try:
-            target = profile.from_url(places.database_url)
-            if _is_closed(target):  # what was moved away once, or half of an earlier move back
-                put_aside(places, f"{DATABASE}_before_{datetime.now(UTC):%Y%m%d_%H%M%S}")
-            yield target
-        finally:
-            service.stop()
+    except CannotStart as error:
+        lock.release()
+        raise CommandError(str(error)) from error
+    try:
+        target = profile.from_url(places.database_url)
+        if _is_closed(target):  # what was moved away once, or half of an earlier move back
+            put_aside(places, f"{DATABASE}_before_{datetime.now(UTC):%Y%m%d_%H%M%S}")
+        yield target
     finally:
+        service.stop()
         lock.release()
 
 
