@@ -89,19 +89,20 @@ class App:
     def create_segment(self, thought: str, title: str, content: str, **data: Any) -> str:
         raise NotImplementedError
 
-    def update_thought(self, thought: str, **updates: Any) -> None:
-        """Only what is named; tags, if named, replace all that there were."""
+    def update_thought(self, thought: str, **updates: Any) -> bool:
+        """Only what is named; tags, if named, replace all that there were. False: it is not there."""
         tags = updates.pop("tags", None)
         values = self._thought_columns(updates)
+        found = True
         if values or tags is not None:
-            self._update("thoughts", self.thought_key, thought, values)
+            found = self._update("thoughts", self.thought_key, thought, values)
         if tags is not None:
             self.replace_tags(thought, tags)
+        return found
 
-    def update_segment(self, segment: str, **updates: Any) -> None:
+    def update_segment(self, segment: str, **updates: Any) -> bool:
         values = self._segment_columns(updates)
-        if values:
-            self._update("segments", self.segment_key, segment, values)
+        return not values or self._update("segments", self.segment_key, segment, values)
 
     def delete_thought(self, thought: str) -> bool:
         """One row only: without foreign keys its segments and links stay behind."""
@@ -193,10 +194,11 @@ class App:
             values["metadata"] = stringify(updates["fields"])
         return values
 
-    def _update(self, table: str, key: str, id_: str, values: dict[str, Any]) -> None:
+    def _update(self, table: str, key: str, id_: str, values: dict[str, Any]) -> bool:
         values = {**values, self.updated: self._now()}
         names = ", ".join(f"{name} = ?" for name in values)
-        self.db.execute(f"UPDATE {table} SET {names} WHERE {key} = ?", (*values.values(), id_))
+        done = self.db.execute(f"UPDATE {table} SET {names} WHERE {key} = ?", (*values.values(), id_))
+        return done.rowcount > 0
 
     def _insert(self, table: str, **values: Any) -> None:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
@@ -400,11 +402,12 @@ class _S3(App):
             self._replace_fields(id_, data["fields"])
         return id_
 
-    def update_segment(self, segment: str, **updates: Any) -> None:
+    def update_segment(self, segment: str, **updates: Any) -> bool:
         fields = updates.pop("fields", None)
-        super().update_segment(segment, **updates)
+        found = super().update_segment(segment, **updates)
         if fields is not None:
             self._replace_fields(segment, fields)
+        return found
 
     def replace_tags(self, thought: str, tags: list[str]) -> None:
         """One by one, as its buttons do."""
@@ -610,21 +613,21 @@ class Hands:
     def retitle(self) -> None:
         if (id_ := self.thought()) is not None:
             title = f"{prose.token(self.chance)} {prose.token(self.chance)}"
-            self.app.update_thought(id_, title=title)
-            self.wrote("edit", "thoughts", id_, title=title)
+            if self.app.update_thought(id_, title=title):  # else it was taken away in this moment
+                self.wrote("edit", "thoughts", id_, title=title)
 
     def rewrite(self) -> None:
         """Edit one sentence of a segment, as it is shown."""
         if (id_ := self.segment()) is not None:
             content = prose.edited(self.chance, self.app.value("segments", id_, "content"))
-            self.app.update_segment(id_, content=content)
-            self.wrote("edit", "segments", id_, content=content)
+            if self.app.update_segment(id_, content=content):
+                self.wrote("edit", "segments", id_, content=content)
 
     def describe(self) -> None:
         if (id_ := self.thought()) is not None:
             description = prose.edited(self.chance, self.app.value("thoughts", id_, "description"))
-            self.app.update_thought(id_, description=description)
-            self.wrote("edit", "thoughts", id_, description=description)
+            if self.app.update_thought(id_, description=description):
+                self.wrote("edit", "thoughts", id_, description=description)
 
     def tag(self) -> None:
         if (id_ := self.thought()) is not None:

@@ -488,6 +488,7 @@ class LogoMeshFile:
             if not refs:
                 break
             with self._store.writing():
+                aside += self._set_edits_aside(link, reason)  # of an app that goes on writing
                 self._remove_copies(link.number, refs)
         self._set(space, "cursor = NULL, epoch = NULL, seen = 0, pulled = 0")
         return aside
@@ -507,23 +508,28 @@ class LogoMeshFile:
                 aside += 1
             for name in ("outbox", "pushes", "held", "waiting", "parents"):
                 db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))
-            for kind, *cells in db.execute("SELECT * FROM logomesh_sync_dirty").fetchall():
-                table = self._store.by_number.get(kind)
-                if table is None:
-                    continue
-                id_ = table.id_of_key(cells)
-                space = self._outgoing.space_of(kind, id_)
-                row = self._store.row(table, cells)
-                if space is None and row is not None:
-                    space = self._space_above(table.type.number, table.read(row))
-                if space != link.number:
-                    continue
-                if row is not None:
-                    self._rows.set_aside(link.number, kind, id_, table.read(row), reason)
-                    aside += 1
-                    if self._store.copy(link.number, kind, id_) is None:
-                        self._rows.delete(kind, id_)
-                self._rows.forget_mark(kind, cells)
+            aside += self._set_edits_aside(link, reason)
+        return aside
+
+    def _set_edits_aside(self, link: Link, reason: str) -> int:
+        aside = 0
+        for kind, *cells in self._store.db.execute("SELECT * FROM logomesh_sync_dirty").fetchall():
+            table = self._store.by_number.get(kind)
+            if table is None:
+                continue
+            id_ = table.id_of_key(cells)
+            space = self._outgoing.space_of(kind, id_)
+            row = self._store.row(table, cells)
+            if space is None and row is not None:
+                space = self._space_above(table.type.number, table.read(row))
+            if space != link.number:
+                continue
+            if row is not None:
+                self._rows.set_aside(link.number, kind, id_, table.read(row), reason)
+                aside += 1
+                if self._store.copy(link.number, kind, id_) is None:
+                    self._rows.delete(kind, id_)
+            self._rows.forget_mark(kind, cells)
         return aside
 
     def _space_above(self, kind: int, record: Record) -> int | None:
