@@ -273,3 +273,20 @@ def test_a_file_that_was_imported_is_not_sent_again(laptop: Make) -> None:
     assert records["thoughts", "t7"]["title"] == "Newer"
     assert records["thoughts", "t8"]["title"] == "Thought 8"  # in the conflict is the other one
     assert [c["fields"]["title"]["client"] for c in b.file.conflicts(b.space)] == ["Older"]
+
+
+def test_what_is_typed_while_a_space_is_taken_away_is_kept(laptop: Make) -> None:
+    a = laptop()
+    a.thought("t1")
+    a.synced()
+    begin = a.file._set_unsent_aside
+
+    def and_the_app_writes(*args: Any) -> int:
+        done = begin(*args)
+        a.sql("UPDATE thoughts SET title = 'Typed in this moment'")
+        return done
+
+    a.file._set_unsent_aside = and_the_app_writes  # type: ignore[method-assign]
+    assert a.file.put_aside(a.space, "access-revoked") == 1
+    assert a.sql("SELECT * FROM thoughts") == []
+    assert "Typed in this moment" in str(a.file.rescue())
