@@ -14,6 +14,7 @@ import re
 import sqlite3
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -54,7 +55,7 @@ class InvalidTime(Exception):
     """What the reader of July 2025 dies of."""
 
 
-class App:
+class App(ABC):
     """One running app on one file. Every method is what the app does when its user does that."""
 
     dialect = ""
@@ -83,11 +84,13 @@ class App:
 
     # What the user does
 
+    @abstractmethod
     def create_thought(self, title: str, **data: Any) -> str:
-        raise NotImplementedError
+        """Returns the id that the app gave it."""
 
+    @abstractmethod
     def create_segment(self, thought: str, title: str, content: str, **data: Any) -> str:
-        raise NotImplementedError
+        """Returns the id that the app gave it."""
 
     def update_thought(self, thought: str, **updates: Any) -> bool:
         """Only what is named; tags, if named, replace all that there were. False: it is not there."""
@@ -116,8 +119,9 @@ class App:
         """What the canvas does on every frame of its layout."""
         self.update_thought(thought, position={"x": x, "y": y})
 
+    @abstractmethod
     def replace_tags(self, thought: str, tags: list[str]) -> None:
-        raise NotImplementedError
+        """These, and no others."""
 
     # What its user does beside it, with a script or a database browser
 
@@ -179,7 +183,7 @@ class App:
         query = f"SELECT * FROM segments WHERE {self.parent} = ? ORDER BY {self._created()}, rowid"
         return self.db.execute(query, (thought,)).fetchall()
 
-    def _read(self, row: sqlite3.Row, segments: list[dict[str, Any]]) -> None:
+    def _read(self, row: sqlite3.Row, segments: list[dict[str, Any]]) -> None:  # noqa: B027 - a choice
         """Turn a row into what is shown; most eras pass texts through."""
 
     def _thought_columns(self, updates: dict[str, Any]) -> dict[str, Any]:

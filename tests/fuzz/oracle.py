@@ -396,6 +396,7 @@ class Space:
             if record.ref not in needed and record.ref not in self.moved_away:
                 del self.records[record.ref]
                 self.purged[record.ref] = self.head
+                self.arrived.pop(record.ref, None)
 
     # Conflicts
 
