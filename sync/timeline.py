@@ -29,6 +29,9 @@ _HEAD: Final = """
     LEFT JOIN workspaces_device d ON d.id = c.device_id"""
 _OF_SPACE: Final = f"""{_HEAD}
     WHERE c.space_id = %b AND c.version < %b ORDER BY c.version DESC LIMIT %b"""
+_BEFORE_IMPORT: Final = """
+    SELECT coalesce(max(version), 0) FROM sync_changeset
+    WHERE space_id = %b AND version < %b AND origin <> 'import'"""
 _LATEST: Final = f"""
     SELECT latest.* FROM unnest(%b::uuid[]) s(id) CROSS JOIN LATERAL ({_HEAD}
         WHERE c.space_id = s.id ORDER BY c.version DESC LIMIT %b) latest
@@ -150,8 +153,9 @@ def of_space(space_id: UUID, before: int | None = None) -> tuple[list[Sitting], 
     """A page of what happened in a space, and the version before which the next page begins."""
     parameters = (space_id, 2**62 if before is None else before, SITTINGS + 1)
     rows = cursor().execute(_OF_SPACE, parameters).fetchall()
-    shown = rows[:SITTINGS]
-    return _sittings(shown), shown[-1][1] if len(rows) > SITTINGS else None
+    sittings = _sittings(rows[:SITTINGS])
+    more = len(rows) > SITTINGS and sittings[-1].first > 1
+    return sittings, sittings[-1].first if more else None
 
 
 def latest(space_ids: Sequence[UUID], limit: int) -> list[Sitting]:
@@ -182,6 +186,7 @@ def _sittings(rows: Iterable[tuple[Any, ...]]) -> list[Sitting]:
         edits[space_id, version].parts.append((thought or "", named or "", part))
     for sitting in found:
         if sitting.origin == "import":
+            sitting.first = _begin_of_import(sitting)
             sitting.brought = _counted(sitting)
     return found
 
@@ -190,6 +195,12 @@ def _touches(places: Iterable[tuple[UUID, int]]) -> list[tuple[Any, ...]]:
     spaces, versions = zip(*places, strict=True) if (places := list(places)) else ((), ())
     rows = cursor().execute(_TOUCHED, {"spaces": list(spaces), "versions": list(versions)}).fetchall()
     return sorted(rows, key=lambda row: -row[1])
+
+
+def _begin_of_import(sitting: Sitting) -> int:
+    """The first version of an import, of which only the last chunks may have been read."""
+    row = cursor().execute(_BEFORE_IMPORT, (sitting.space_id, sitting.first)).fetchone()
+    return row[0] + 1 if row else sitting.first
 
 
 def _counted(sitting: Sitting) -> dict[str, int]:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sync import browsing, conflicts
+from sync import browsing, conflicts, timeline
+from sync.core.records import empty_record
 from sync.markdown import as_html
+from sync.models import Origin
+from sync.writing import Author, change_set
 from tests.people import Member, People
 from tests.sync.devices import Device, change
 from workspaces import actions
@@ -363,3 +366,14 @@ def test_the_home_knows_how_far_devices_are(people: People, eva: Device) -> None
     bens = Device(people.ben.caller, people.space.pk)
     bens.push(change("thoughts", "t9", set={"title": "New"}))
     assert "1 edit waits for it" in home.reads("/")
+
+
+def test_an_import_is_told_as_one_however_many_pieces_it_came_in(eva: Device, people: People) -> None:
+    author = Author(people.eva.person.pk)
+    for number in range(5):
+        with change_set(people.space.pk, author=author, origin=Origin.IMPORT) as changes:
+            changes.copy_new("thoughts", [(f"old{number}", empty_record("thoughts"))])
+            changes.changed = True
+    assert "imported a file" in Browser(people.eva, people.space).reads("timeline")
+    [found] = timeline.latest([people.space.pk], 1)
+    assert found.brought["thoughts"] == 5
