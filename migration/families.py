@@ -99,7 +99,6 @@ class Ancestors:
     imported: Import
     versions: set[int] = field(default_factory=set)
     """Of the change sets in which they wrote."""
-    latest: Import | None = None
     forgotten: int = 0
 
     @staticmethod
@@ -109,7 +108,6 @@ class Ancestors:
             _VERSIONS, (imported.space_id, False, imported.family, imported.family, imported.pk)
         )
         found.versions = {version for (version,) in rows.fetchall()} if imported.family else set()
-        found.latest = previous(imported)
         row = cursor().execute(_FORGOTTEN, (imported.space_id,)).fetchone()
         found.forgotten = row[0] if row else 0
         return found
@@ -147,12 +145,9 @@ class Ancestors:
     ) -> tuple[int | None, Record | None]:
         """The last version at which the space held what a file of the family said, and the record then."""
         written = {born, *(version for version, _ in history)} & self.versions
-        if written:
-            at = max(written)
-        elif self.latest is not None and self.latest.began_at and born <= self.latest.began_at:
-            at = self.latest.began_at  # it was there, and just so
-        else:
+        if not written:
             return None, None
+        at = max(written)
         if at < self.forgotten and any(version > at for version in (born, *(each for each, _ in history))):
             return None, None
         earlier = copied(record)

@@ -138,7 +138,7 @@ class SetAsideRow(models.Model):
 
 
 class Divergence(models.Model):
-    """A row of the file that the space holds otherwise than the file, because both were merged."""
+    """A row of the file that the space holds otherwise than the file: both were merged, or one was kept."""
 
     pk = models.CompositePrimaryKey("imported_by_id", "table", "position")
     imported_by = models.ForeignKey(Import, models.CASCADE, related_name="divergences", db_index=False)

@@ -310,6 +310,8 @@ class _Copier:
             if hash_ != edit.hash:
                 rows.append((edit.position, edit.change.key, head, hash_, edit.said))
         rows += [(place, key, head, 0, None) for key, place in settled.beside]
+        began = self.imported.began_at or 0  # later than all that earlier copies wrote
+        rows += [(place, key, began, 0, said) for place, key, said in settled.kept]
         if rows:
             with cursor().copy(_DIVERGENCE) as copy:
                 copy.set_types(["uuid", "text", "int8", "bytea", "int8", "int8", "bytea"])

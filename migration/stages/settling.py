@@ -66,6 +66,9 @@ class Settled:
     newer: list[Newer] = field(default_factory=list)
     aside: dict[int, str] = field(default_factory=dict)
     """Position -> reason."""
+    kept: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    """(position, key, what the file says) of rows set aside for what the space has of them: what was kept
+    now is not to be overwritten by the next copy of the file."""
     beside: list[tuple[bytes, int]] = field(default_factory=list)
     """Keys of embeddings that are not taken, each with a number: they are no rows that could be set aside."""
     dead: set[bytes] = field(default_factory=set)
@@ -146,6 +149,8 @@ class Settler:
             change = creating_again(type_, id_, file, space.version)
         elif self._choice == "keep" or (space.deleted and type_ == "embeddings"):
             found.aside[position] = DELETED if space.deleted else KEPT
+            if type_ != "embeddings":
+                found.kept.append((position, key_in(packed), canonical(type_, id_, file)))
             if space.deleted:
                 self._left_out.add(key_in(packed))
             return

@@ -344,3 +344,30 @@ def test_no_edit_of_either_side_is_lost(people: People, tmp_path: Path, seed: in
             assert values - {before_of[id_, field]} <= kept, (id_, field)
             if len(values) == 1:
                 assert now[id_][field] == values.pop()
+
+
+def test_what_was_kept_is_not_overwritten_by_the_next_copy(people: People, lab: Path) -> None:
+    """The space had these records before the file came: no import knows them as they are."""
+    thought_ = {"type": "thoughts", "base": 0}
+    assert push(
+        people,
+        {**thought_, "id": "t0", "set": {"title": "Eva's", "description": "Eva's own."}},
+        {**thought_, "id": "t1", "set": {"title": "Eva's, too", "description": "Eva's own."}},
+        {**thought_, "id": "t8", "set": {"title": "Not in the first copy", "description": "Eva's own."}},
+    ) == ["applied"] * 3
+    first = run(people, lab)
+    assert first.report["tables"]["thoughts"]["reasons"] == {"differs-from-existing": 2}
+    sql(
+        lab,
+        "UPDATE thoughts SET description = 'From the file.' WHERE thought_bubble_id = 't1'",
+        "INSERT INTO thoughts (thought_bubble_id, title, created_at, updated_at)"
+        " VALUES ('t8', 'In the file', '2025-10-01T10:00:00.000Z', '2025-10-01T10:00:00.000Z')",
+    )
+    second = run(people, lab)
+    assert second.options["existing"] == "merge"
+    assert (thought(people, "t0")["title"], thought(people, "t0")["description"]) == ("Eva's", "Eva's own.")
+    assert thought(people, "t1")["title"] == "Eva's, too"
+    listed = {each["record_id"]: set(each["fields"]) for each in conflicts(people)}
+    assert listed.keys() == {"t1", "t8"}
+    assert listed["t1"] == {"description"}
+    assert "title" in listed["t8"]
