@@ -153,6 +153,19 @@ class Link:
             other.set()
         self._waiting.clear()
 
+    async def _frame(self, source: asyncio.StreamReader, faults: Faults) -> bytes:
+        """What comes at once. A large frame may reach us in parts, which still belong together."""
+        piece = await source.read(_CHUNK)
+        while piece and 0 < len(piece) <= faults.swallow_over:
+            try:
+                more = await asyncio.wait_for(source.read(_CHUNK), 0.03)
+            except TimeoutError:
+                break
+            if not more:
+                break
+            piece += more
+        return piece
+
     async def _pump(
         self,
         source: asyncio.StreamReader,
@@ -162,7 +175,7 @@ class Link:
         cut: int | None,
     ) -> None:
         passed = 0
-        while piece := await source.read(_CHUNK):
+        while piece := await self._frame(source, faults):
             if faults.delay:
                 await asyncio.sleep(chance.uniform(0, faults.delay))
             if faults.swallow_over and len(piece) > faults.swallow_over:

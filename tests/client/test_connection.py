@@ -34,7 +34,7 @@ def failed(found: dict[str, Step]) -> Step:
 
 
 def test_all_is_well(lab: Lab) -> None:
-    found = steps(lab.url, lab.device("eva"), timeouts=Timeouts())
+    found = steps(lab.url, lab.device("dan"), timeouts=Timeouts())
     assert {step.result for step in found.values()} == {"ok"}, found
     names = [
         "address",
@@ -49,7 +49,7 @@ def test_all_is_well(lab: Lab) -> None:
         "large requests",
     ]
     assert list(found) == names
-    assert "eva's own (owner)" in found["roles"].words
+    assert "dan's own (owner)" in found["roles"].words
 
 
 def test_a_name_that_is_none() -> None:

@@ -21,7 +21,7 @@ def test_one_transaction_after_another_does_not_keep_the_app_out(tmp_path: Path)
     store = Store(path)
     store.db.execute("CREATE TABLE scratch (number INTEGER)")
     app = subprocess.Popen(
-        [sys.executable, "-m", "tests.client.app", str(path), "S2x", "--seconds", "4"],
+        [sys.executable, "-m", "tests.client.app", str(path), "S2x", "--seconds", "8"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     ours = 0

@@ -75,6 +75,7 @@ def test_a_manager_invites_a_list_and_lets_somebody_leave(
     page.get_by_label("E-mail address").fill("ana@lab.example")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
     page.goto(f"{served.url}/admin/workspaces/invitation/many/")
     page.get_by_label("A line for each person").fill(
         "cai@lab.example, member\nnobody, member\nben@lab.example, member"
