@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -33,12 +33,16 @@ def request_of(imported: Import, act: str, table: str = "", after: int = BEFORE_
     return replace(whole, chunk_rows=SLICE_ROWS, chunk_bytes=SLICE_BYTES) if act == "pack" else whole
 
 
-def _filters(imported: Import) -> tuple[Filters, ...]:
-    """The import's own filters, and those of earlier runs of the same file: what these brought is there
-    already, and a link between two thoughts of which each came in another run comes with the later one.
+def earlier_filters(imported: Import) -> list[dict[str, Any]]:
+    """The filters of earlier runs of the same file: what these brought is there already, and a link between
+    two thoughts of which each came in another run comes with the later one.
+
+    They are asked for once: a run that ends, or is undone, meanwhile changes nothing for this one.
     """
+    if "earlier" in imported.checkpoint:
+        return list(imported.checkpoint["earlier"])
     if not imported.filters:
-        return ()
+        return []
     earlier = Import.objects.filter(
         space_id=imported.space_id,
         sha256=imported.sha256,
@@ -47,5 +51,11 @@ def _filters(imported: Import) -> tuple[Filters, ...]:
         undoing=False,
         started_at__lt=imported.started_at,
     ).order_by("started_at")
-    chosen = [imported.filters, *(each for each in earlier.values_list("filters", flat=True) if each)]
-    return tuple(filters_of(each) for each in chosen)
+    return [each for each in earlier.values_list("filters", flat=True) if each]
+
+
+def _filters(imported: Import) -> tuple[Filters, ...]:
+    """The import's own filters, and those of earlier runs."""
+    if not imported.filters:
+        return ()
+    return tuple(filters_of(each) for each in (imported.filters, *earlier_filters(imported)))

@@ -23,7 +23,7 @@ from migration.jobs import Job, caller_of
 from migration.models import Import, State
 from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request, joined
 from migration.sandbox.supervision import reading
-from migration.stages.asking import request_of
+from migration.stages.asking import earlier_filters, request_of
 from migration.stages.counting import Brought, Counts
 from migration.stages.reporting import rehearsal
 from migration.stages.settling import Edit, Settled, Settler
@@ -107,6 +107,7 @@ def copy(job: Job) -> None:
     """Bring the file's records into the space; then the import is `verifying`."""
     imported = job.load()
     checkpoint: dict[str, Any] = imported.checkpoint
+    checkpoint["earlier"] = earlier_filters(imported)
     copier = _Copier(job, imported, checkpoint)
     request = request_of(imported, "pack", checkpoint.get("table", ""), checkpoint.get("after", BEFORE_ALL))
     with reading(request) as frames:
@@ -241,6 +242,7 @@ class _Copier:
                         "table": chunk.table,
                         "after": chunk.last,
                         "tables": {name: vars(each) for name, each in tables.items()},
+                        "earlier": self.imported.checkpoint["earlier"],
                     },
                     progress=self.progress(chunk.rows),
                 )

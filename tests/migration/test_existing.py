@@ -349,12 +349,15 @@ def test_no_edit_of_either_side_is_lost(people: People, tmp_path: Path, seed: in
 def test_what_was_kept_is_not_overwritten_by_the_next_copy(people: People, lab: Path) -> None:
     """The space had these records before the file came: no import knows them as they are."""
     thought_ = {"type": "thoughts", "base": 0}
-    assert push(
-        people,
-        {**thought_, "id": "t0", "set": {"title": "Eva's", "description": "Eva's own."}},
-        {**thought_, "id": "t1", "set": {"title": "Eva's, too", "description": "Eva's own."}},
-        {**thought_, "id": "t8", "set": {"title": "Not in the first copy", "description": "Eva's own."}},
-    ) == ["applied"] * 3
+    assert (
+        push(
+            people,
+            {**thought_, "id": "t0", "set": {"title": "Eva's", "description": "Eva's own."}},
+            {**thought_, "id": "t1", "set": {"title": "Eva's, too", "description": "Eva's own."}},
+            {**thought_, "id": "t8", "set": {"title": "Not in the first copy", "description": "Eva's own."}},
+        )
+        == ["applied"] * 3
+    )
     first = run(people, lab)
     assert first.report["tables"]["thoughts"]["reasons"] == {"differs-from-existing": 2}
     sql(

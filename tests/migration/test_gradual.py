@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -12,6 +13,7 @@ from django.core.management import CommandError, call_command
 from migration import imports, jobs
 from migration.choosing import read_choices
 from migration.models import Import
+from migration.stages.copying import copy
 from tests.logomesh_files import LogoMeshFile, full
 from tests.migration.importing import assess, differences, digest_of, migrate, records_of
 from tests.people import People
@@ -93,6 +95,25 @@ def test_run_by_run_nothing_is_left(people: People, tmp_path: Path) -> None:
     whole = digest_of(people.space.pk)
     head = done.report
     assert whole[1] == 4 + 4 + 2 + 2 + 4 + 4, head
+
+
+def test_runs_side_by_side_do_not_disturb_each_other(people: People, tmp_path: Path) -> None:
+    """One ends while the other has copied, and not yet verified, its part."""
+    path = lab(tmp_path / "lab.sqlite3")
+    first, second = (assess(people.ben.caller, people.space.pk, path) for _ in range(2))
+    for each, filters in (
+        (first, {"tags": ["Memory"]}),
+        (second, {"before": "2025-07-15", "tags": ["tag_sleep"]}),
+    ):
+        imports.start(people.ben.caller, each.pk, read_choices({"strategy": "gradual", "filters": filters}))
+    job = jobs.Job(second.pk, uuid4())
+    Import.objects.filter(pk=second.pk).update(lease=job.lease)
+    copy(job)
+    Import.objects.filter(pk=second.pk).update(lease=None, leased_until=None)
+    for each in (first, second):
+        jobs.run(each.pk)
+        each.refresh_from_db()
+        assert (each.state, each.problem) == ("done", None)
 
 
 def test_several_kinds_must_all_agree_and_of_one_kind_any(people: People, tmp_path: Path) -> None:
