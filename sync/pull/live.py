@@ -18,10 +18,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
+from django.db import DatabaseError, connection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -91,22 +92,27 @@ class Hub:
         known: dict[str, int] = {}
         while self.by_person:
             try:
-                await self._hear()
-            except (RedisError, OSError):
+                await self._hear(known)
+            except (RedisError, OSError, DatabaseError, psycopg.Error):
                 with suppress(Exception):  # PostgreSQL may be away too; the next round asks again
                     await self._poll(known)
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _hear(self) -> None:
+    async def _hear(self, known: dict[str, int]) -> None:
+        patterns = (f"{HEADS}*", f"{ACCESS}*")
         async with Redis.from_url(settings.REDIS_URL) as redis, redis.pubsub() as subscription:
-            await subscription.psubscribe(f"{HEADS}*", f"{ACCESS}*")
-            for streams in [*self.by_person.values()]:  # what was missed while Redis was away
-                for stream in streams:
-                    stream.ask_again()
+            await subscription.psubscribe(*patterns)
             while self.by_person:
-                message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
-                if message is not None:
+                message = await subscription.get_message(timeout=5)
+                if message is None:
+                    continue
+                if message["type"] == "pmessage":
                     self._dispatch(message["channel"].decode(), orjson.loads(message["data"]))
+                elif message["data"] == len(patterns):  # from now on nothing is missed; what was before?
+                    for streams in [*self.by_person.values()]:
+                        for stream in streams:
+                            stream.ask_again()
+                    await self._poll(known)
 
     def _dispatch(self, channel: str, message: dict[str, Any]) -> None:
         if channel.startswith(HEADS):
@@ -119,7 +125,7 @@ class Hub:
     async def _poll(self, known: dict[str, int]) -> None:
         heads = await _in_thread(_heads, list(self.by_space))
         for space, version in heads.items():
-            if known.get(space) != version:
+            if known.get(space, 0) != version:
                 known[space] = version
                 for stream in self.by_space.get(space, ()):
                     stream.tell(space, version)

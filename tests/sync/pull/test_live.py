@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.db import connection
 from sync.pull import live
 from tests.people import Member, People
 from tests.sync.devices import Device, change
-from workspaces import actions
+from workspaces import actions, announcing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 20
@@ -171,6 +172,37 @@ def test_without_redis_the_heads_are_asked_for(
             await ben.until(lambda: 1 in ben.versions())
 
     run(scenario())
+
+
+def test_what_is_committed_before_the_process_hears_from_redis_is_told(
+    people: People, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    announcing._redis()  # whoever commits has a way of their own
+    opened = asyncio.Event()
+    real = str(settings.REDIS_URL)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await opened.wait()
+        there = await asyncio.open_unix_connection(real.removeprefix("unix://").partition("?")[0])
+        with suppress(ConnectionError):
+            await asyncio.gather(_pour(reader, there[1]), _pour(there[0], writer))
+
+    async def scenario() -> None:
+        slow = tmp_path / "slow.sock"
+        async with await asyncio.start_unix_server(pass_on, slow):
+            settings.REDIS_URL = f"unix://{slow}"
+            async with listening(people.ben) as ben:
+                await aside(push, people, "one")
+                opened.set()
+                await ben.until(lambda: 1 in ben.versions())
+
+    run(scenario())
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while block := await reader.read(4096):
+        writer.write(block)
+    writer.close()
 
 
 def test_a_waiting_stream_holds_no_database_connection(people: People) -> None:
