@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 ALIAS: Final = "replica"
 _source: ContextVar[str] = ContextVar("source", default="default")
-_HAS: Final = "SELECT head >= %b AND epoch = %b FROM sync_spacehead WHERE space_id = %b"
+# One that was promoted follows nobody: what its heads count may be other changes than ours.
+_HAS: Final = (
+    "SELECT pg_is_in_recovery() AND head >= %b AND epoch = %b FROM sync_spacehead WHERE space_id = %b"
+)
 _lock = threading.Lock()
 _reads: Counter[str] = Counter()
 
