@@ -90,8 +90,8 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     statement each time, as Django's own health check does, cost every request a sixth of its time.
     """
     quiet = select.poll()
-    quiet.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
     try:
+        quiet.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
         if quiet.poll(0):
             ConnectionPool.check_connection(connection)
     except psycopg.Error:
