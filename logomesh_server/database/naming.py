@@ -16,10 +16,10 @@ from .profile import Profile
 TLS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 
-def named(said: Mapping[str, Any], password: str = "") -> Profile | None:
+def named(said: Mapping[str, Any], password: str = "", *, spare: str = "") -> Profile | None:
     """The database that url, service, host, port, database, user, schema … say; parts come before the url.
 
-    None where nothing names one. Without a password, the one in the url or in DATABASE_PASSWORD counts.
+    None where nothing names one. Without a password the one in the url counts, and then the spare one.
     Raises ImproperlyConfigured.
     """
     schema = schemas(said.get("schema") or "")
@@ -35,7 +35,7 @@ def named(said: Mapping[str, Any], password: str = "") -> Profile | None:
         **parts,
         schema=schema or tuple(env.listing("LOGOMESH_DB_SCHEMA")),
         options={**start.options, **more},
-        password=password or start.password or env.text("DATABASE_PASSWORD"),
+        password=password or start.password or spare,
     )
     return whole.checked().secured()
 

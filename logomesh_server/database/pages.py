@@ -116,7 +116,9 @@ def asked_for(form: Mapping[str, str]) -> Profile:
     if said.get("port"):
         said["port"] = profile.port_number(said["port"])
     names_one = any(said.get(name) for name in ("url", "service", "host", "database"))
-    asked = named(said, form.get("password", "")) if names_one else None
+    # DATABASE_PASSWORD may be for a database that is not used yet, but the present one's goes nowhere else.
+    spare = env.text("DATABASE_PASSWORD") if settings.EMBEDDED_DATABASE else ""
+    asked = named(said, form.get("password", ""), spare=spare) if names_one else None
     if asked is None:
         raise ImproperlyConfigured(_("Say which database: its host and name, its address, or a service."))
     if unknown := set(asked.options) - profile.SHOWN_OPTIONS:

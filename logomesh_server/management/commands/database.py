@@ -257,7 +257,8 @@ def _address(parser: CommandParser) -> None:
 
 def _given(options: dict[str, Any]) -> Profile | None:
     """The database that the options name; None where they name none. Raises ImproperlyConfigured."""
-    return named(options, _password(options))
+    asked = options["password_file"] or options["ask_password"]
+    return named(options, _password(options), spare="" if asked else env.text("DATABASE_PASSWORD"))
 
 
 def _password(options: dict[str, Any]) -> str:
