@@ -124,7 +124,10 @@ def _finished(mark: closing.Closed, new: Side, began: float) -> Moved:
     """Only the last step was missing: the source is closed already, the target not open yet."""
     other = closing.closed(new.connection, new.schema)
     if mark.where != new.address or other is None or other.why != "moving-in":
-        raise CannotMove(f"There is nothing to move: since {mark.since} the data are in {mark.where}.")
+        raise CannotMove(
+            f"There is nothing to move: since {mark.since} the data are in {mark.where}. Use that one:"
+            " `manage.py database set`, or `forget` where it is the embedded one."
+        )
     _open_for_use(new)
     return Moved(len(table_names(new)), 0, 0, len(digests(new)), time.monotonic() - began)
 

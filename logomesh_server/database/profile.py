@@ -219,8 +219,7 @@ def keep(folder: Path, profile: Profile, kept_in: str) -> None:
     `kept_in` says where its password goes: "keychain", "file" (readable by its owner only), or "nowhere"
     (the environment, a password file or a certificate gives it). Raises ImproperlyConfigured.
     """
-    if secret := {"sslpassword"} & set(profile.options):
-        raise ImproperlyConfigured(f"{min(secret)} is a secret: take a key without a passphrase, mode 0600.")
+    check_keeping(profile, kept_in)
     folder.mkdir(parents=True, exist_ok=True)
     if kept_in == "keychain":
         _in_keychain("set_password", profile, profile.password)
@@ -231,6 +230,14 @@ def keep(folder: Path, profile: Profile, kept_in: str) -> None:
     said = profile.shown() | {"options": dict(profile.options), "password_in": kept_in}
     del said["password"]
     _write_private(folder / KEPT, json.dumps(said, indent=1) + "\n")
+
+
+def check_keeping(profile: Profile, kept_in: str) -> None:
+    """Raises ImproperlyConfigured where it cannot be kept so; asked before a long move that ends with it."""
+    if "sslpassword" in profile.options:
+        raise ImproperlyConfigured("sslpassword is a secret: take a key without a passphrase, mode 0600.")
+    if kept_in == "keychain":
+        _in_keychain("get_password", profile)
 
 
 def forget(folder: Path) -> None:

@@ -88,6 +88,17 @@ def test_the_system_s_keychain(department: Server, tmp_path: Path) -> None:
     signed_in(data, DATABASE_PASSWORD=PASSWORD, HOME=str(home))
 
 
+def test_a_move_does_not_begin_where_the_password_cannot_be_kept(department: Server, tmp_path: Path) -> None:
+    line = ["database", "move", "--schema", "logomesh", "--ask-password", "--keep-password", "keychain"]
+    done = manage(
+        tmp_path / "data", *line, "--to", department.url("department", "lab"),
+        given=PASSWORD + "\n", HOME=str(tmp_path), DBUS_SESSION_BUS_ADDRESS="disabled:",
+    )  # fmt: skip
+    assert (done.returncode, "keychain" in done.stderr) == (1, True), done.stdout + done.stderr
+    tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'logomesh'::regnamespace"
+    assert department.sql(tables, database="department") == [(0,)]
+
+
 def test_files_that_hold_the_address_and_the_password(department: Server, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(department.url("department", "lab") + "\n")
     (tmp_path / "password").write_text(PASSWORD + "\n")

@@ -123,6 +123,8 @@ class Command(BaseCommand):
         target = None if back else _given(options)
         if target is None and not back:
             raise CommandError("Say where to: --to URL, --service, --host and --database, or --to embedded.")
+        if target is not None and not env.text("DATABASE_URL"):
+            profile.check_keeping(target, _place(target, options))
         to = "the embedded PostgreSQL" if target is None else target.address
         with moves.recording(settings.DATA_DIR, to) as record, contextlib.ExitStack() as stack:
             if settings.EMBEDDED_DATABASE:
@@ -172,8 +174,7 @@ class Command(BaseCommand):
         if back:
             profile.forget(settings.DATA_DIR)
         else:
-            where = options["keep_password"] if target.password else "nowhere"
-            profile.keep(settings.DATA_DIR, target, where)
+            profile.keep(settings.DATA_DIR, target, _place(target, options))
         self.stdout.write(f"{target.address} is used from the next start on: restart the server now.")
 
     def _forget(self, **options: Any) -> None:
@@ -210,6 +211,11 @@ def _keeping(parser: CommandParser) -> None:
         help="where the password is kept: a file of mode 0600 in the data folder, the system's keychain,"
         " or nowhere (DATABASE_PASSWORD, a password file or a certificate gives it)",
     )
+
+
+def _place(target: Profile, options: dict[str, Any]) -> str:
+    """Where its password is to be kept."""
+    return str(options["keep_password"]) if target.password else "nowhere"
 
 
 @contextlib.contextmanager
