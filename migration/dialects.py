@@ -6,8 +6,8 @@ tables or columns say nothing (an S1 file may carry the indexes of S2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -34,7 +34,7 @@ class Column:
     name: str
     declared: str = ""
     generated: bool = False
-    """Computed by an expression in the file: never evaluated."""
+    """Computed by an expression in the file: never evaluated, never read."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,12 @@ class Table:
     def column(self, name: str) -> str | None:
         """The stored column of this name as the file spells it, or None."""
         return next((c.name for c in self.stored if c.name.lower() == name), None)
+
+    def narrowed(self, names: Collection[str]) -> Table:
+        """The same table, of which only these columns are read. The names of the others stay taken."""
+        return replace(
+            self, columns=tuple(c if c.name in names else replace(c, generated=True) for c in self.columns)
+        )
 
     def __contains__(self, name: str) -> bool:
         return self.column(name) is not None

@@ -56,7 +56,7 @@ class Remainder:
         reader, source = self._reader, self._reader.sources["thoughts"]
         updated = source.column_of("updated_at")
         names = [name for name in (source.id_column, updated) if name]
-        narrow = replace(source, table=replace(source.table, columns=_only(source, names)))
+        narrow = replace(source, table=source.table.narrowed(names))
         for position, cells in reader.cells_where(narrow, "TRUE"):
             id_, _ = read_id(cells[source.id_column or ""])
             if id_ is None or not reader.is_first(source, id_, position):
@@ -194,10 +194,6 @@ def _span(reader: Reader) -> tuple[str, str]:
             if (moment := read_time(value, reader.dialect is Dialect.S1).value) is not None:
                 found.append(moment)
     return (min(found), max(found)) if found else ("", "")
-
-
-def _only(source: Source, names: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(column for column in source.table.stored if column.name in names)
 
 
 def _is_short(column: str) -> str:

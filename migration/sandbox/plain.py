@@ -23,6 +23,7 @@ from sync.core.schema import RECORD_TYPES, Field, Kind
 from sync.core.sheets import Sheet
 
 _EMPTY: Final = b"{}"
+_ROWIDS: Final = ("rowid", "_rowid_", "oid")
 _TOGETHER: Final = 50
 """So many columns are asked at once whether they are NULL."""
 POSITION, PLAIN, SIZE, _OWN_ID = range(4)
@@ -170,7 +171,7 @@ class PlainRows:
             return (False,) * self._length
         parts = map(self._column, ("metadata", "created_at", "updated_at"))
         return [
-            text not in (None, "{}") and are_fields(self.plan.source, created, updated)
+            self._spelled[text] != _EMPTY and are_fields(self.plan.source, created, updated)
             for text, created, updated in zip(*parts, strict=True)
         ]
 
@@ -238,15 +239,18 @@ def is_id(column: str) -> str:
 
 def table_of(source: Source) -> str:
     """SQL: the table with a position for every row."""
-    name = f"main.{quoted(source.table.name)}"
-    if not source.table.without_rowid:
+    name, position = f"main.{quoted(source.table.name)}", position_of(source)
+    if position in _ROWIDS:
         return name
-    return f"(SELECT row_number() OVER () AS position_, * FROM {name})"
+    return f"(SELECT row_number() OVER () AS {position}, * FROM {name})"
 
 
 def position_of(source: Source) -> str:
-    """SQL: the position of a row: its rowid, or its place in a table without."""
-    if source.table.without_rowid:
-        return "position_"
+    """SQL: the position of a row: its rowid, or its place in a table without, or of which columns have
+    taken all names of the rowid."""
     taken = {column.name.lower() for column in source.table.columns}
-    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "rowid")
+    names = () if source.table.without_rowid else _ROWIDS
+    own = next((name for name in names if name not in taken), "position_")
+    while own in taken:
+        own += "_"
+    return own

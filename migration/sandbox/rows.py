@@ -306,8 +306,9 @@ class Reader:
     # Rows
 
     def count(self, table: str) -> int:
+        """How many rows a table has, whatever its indexes say."""
         name = quoted(self.schema.tables[table].name)
-        return int(self._value(f"SELECT count(*) FROM main.{name}"))
+        return int(self._value(f"SELECT count(*) FROM main.{name} NOT INDEXED"))
 
     def _value(self, query: str, values: tuple[Any, ...] = ()) -> Any:
         row = self.db.execute(query, values).fetchone()
@@ -447,10 +448,10 @@ class Reader:
 
     def _wide_cells(self, source: Source, where: str) -> Iterator[tuple[int, dict[str, Cell]]]:
         """The same for a table with more columns than one result can have."""
-        position, columns = position_of(source), source.table.stored
+        position, names = position_of(source), source.columns
         parts = [
-            replace(source, table=replace(source.table, columns=columns[start : start + _MOST_CELLS]))
-            for start in range(0, len(columns), _MOST_CELLS)
+            replace(source, table=source.table.narrowed(names[start : start + _MOST_CELLS]))
+            for start in range(0, len(names), _MOST_CELLS)
         ]
         query = f"SELECT {position} FROM {table_of(source)} AS t WHERE {where} ORDER BY {position}"
         for (place,) in self.db.execute(query):

@@ -171,6 +171,8 @@ class _Copier:
                 return self._write(chunk, plan)
             except (IntegrityError, psycopg.errors.UniqueViolation):
                 if chunk.table in self.occupied:
+                    if chunk.table not in RECORD_TYPES or time.monotonic() > until:
+                        raise  # looking again will not help
                     log.info("somebody else wrote the same records just now; looking again")
                 self.occupied.add(chunk.table)
             except _LookAgain:
@@ -186,7 +188,7 @@ class _Copier:
         coming = {key for each in made.values() for key in each.coming}
         if self.head is None and name in RECORD_TYPES and self.settler.dead_parents(name, records, coming):
             self.occupied.add(name)  # what hangs on a deleted record is probably deleted with it
-        if name in self.occupied:
+        if name in self.occupied and name in RECORD_TYPES:
             rows = self.settler.settle(name, records, chunk.positions)
             embeddings = self.settler.settle("embeddings", vectors, places)
         else:

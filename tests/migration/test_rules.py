@@ -396,6 +396,33 @@ def test_a_table_that_nobody_knows_can_be_taken_home_by_who_brought_it(
         assert Client().get(address + table, headers=who.headers).status_code == 404
 
 
+@pytest.mark.parametrize("taken", ["NULL, NULL, NULL", "1, 1, 1", "'x', 'y', 'z'"])
+def test_columns_with_the_names_of_the_rowid_hide_no_row(
+    space: Any, laptop: Device, tmp_path: Path, taken: str
+) -> None:
+    path = tmp_path / "file.sqlite3"
+    db = sqlite3.connect(path)
+    wide = ", ".join(f"c{n}" for n in range(950))
+    db.executescript(f"""
+        CREATE TABLE thoughts (thought_bubble_id, title, rowid, _rowid_, oid);
+        CREATE TABLE segments (segment_id TEXT PRIMARY KEY, thought_bubble_id, sort_order, cluster_id, position_)
+            WITHOUT ROWID;
+        CREATE TABLE odd (rowid, _rowid_, oid);
+        CREATE TABLE broad ({wide}, rowid);
+        INSERT INTO thoughts VALUES ('t1', 'One', {taken}), ('t2', 'Two', {taken});
+        INSERT INTO segments VALUES ('s1', 't1', 1, 'c', 'mine'), ('s2', 't2', 2, 'c', 'mine');
+        INSERT INTO odd VALUES ({taken}), ({taken});
+        INSERT INTO broad (c1, rowid) VALUES (1, 7), (2, 7);""")
+    db.close()
+    report = migrate(laptop.caller, space.pk, path).report["tables"]
+    assert {name: each["rows_in"] for name, each in report.items()} == dict.fromkeys(report, 2)
+    assert records_of(space.pk, "thoughts").keys() == {"t1", "t2"}
+    segments = records_of(space.pk, "segments")
+    assert [segments[id_]["extra"] for id_ in ("s1", "s2")] == [{"position_": "mine"}] * 2
+    kept = SetAsideRow.objects.filter(table="broad").order_by("position").values_list("columns", flat=True)
+    assert [orjson.loads(bytes(each))["c1"]["value"] for each in kept] == [1, 2]
+
+
 def test_names_are_compared_without_case_and_any_columns_will_do(
     space: Any, laptop: Device, tmp_path: Path
 ) -> None:
