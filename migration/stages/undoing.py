@@ -185,7 +185,7 @@ def _made(type_: str) -> str:
         f" WHERE c.space_id = t.space_id AND c.{column} = t.key AND NOT c.deleted)"
         for child in RECORD_TYPES.values()
         for field, column in parent_keys(child)
-        if type_ in (child.parents.get(field), "segments" if child.name == "embeddings" else None)
+        if type_ in ([child.parents[field]] if field in child.parents else ["thoughts", "segments"])
     )
     return f"""
         SELECT t.id, t.version FROM {TABLES[type_].name} t
