@@ -24,12 +24,14 @@ REASONS = {
     "missing-thought": gettext_lazy("their thought is not in the file"),
     "missing-segment": gettext_lazy("their segment is not in the file, or was set aside itself"),
     "missing-tag": gettext_lazy("their tag is not in the file"),
+    "missing-owner": gettext_lazy("what they belong to is not in the file"),
     "no-id": gettext_lazy("they have no id"),
     "duplicate-id": gettext_lazy("their id occurs twice; the first was taken"),
     "id-too-long": gettext_lazy("their id is too long"),
     "id-with-nul": gettext_lazy("their id holds a NUL character"),
     "id-is-a-blob": gettext_lazy("their id is no text"),
     "id-is-not-utf8": gettext_lazy("their id is no readable text"),
+    "row-too-large": gettext_lazy("they are larger than a record can be once it is converted"),
     "differs-from-existing": gettext_lazy("the space has another version of them, which was kept"),
     "unknown-table": gettext_lazy("it is no table of LogoMesh; it is kept whole with the import"),
     "deleted-in-space": gettext_lazy("they were deleted in the space"),
@@ -72,6 +74,7 @@ _STEPS = {State.UPLOADED: 2, State.ASSESSING: 2, State.READY: 3, State.DONE: 5, 
 _KEPT = {
     "changed-since": gettext_lazy("somebody has changed them since"),
     "something-hangs-on-it": gettext_lazy("something that stays hangs on them"),
+    "what-it-hung-on-is-gone": gettext_lazy("what they hung on before is gone"),
 }
 _ACTS = {
     "pause": imports.pause,
