@@ -61,8 +61,7 @@ def create_import_of(caller: Caller, space_id: str | UUID, path: Path) -> Import
     """The same for a file on the server's own disk: it is copied, with what lies beside it."""
     beside = {"wal": Path(f"{path}-wal"), "journal": Path(f"{path}-journal")}
     found = {"file": path} | {role: part for role, part in beside.items() if part.exists()}
-    files.require_room(sum(part.stat().st_size for part in found.values()))
-    return create_import(caller, space_id, path.name, {role: _chunks(part) for role, part in found.items()})
+    return _create_of(caller, space_id, path.name, found)
 
 
 def create_import_of_upload(caller: Caller, space_id: str | UUID, upload_id: str | UUID) -> Import:
@@ -81,16 +80,17 @@ def create_import_of_upload(caller: Caller, space_id: str | UUID, upload_id: str
 
 
 def create_import_again(caller: Caller, id_: str | UUID) -> Import:
-    """A new import of the file of an old one, which the server has kept: nothing is uploaded twice.
+    """A new import of the file of an old one, which the server has kept with what lay beside it: nothing is
+    uploaded twice.
 
     Raises `NotNow` where the file is not kept any longer.
     """
     found = find_import(caller, id_)
-    path = Path(found.path)
-    if not path.exists():
+    folder = Path(found.path).parent
+    kept = {role: folder / name for role, name in files.PARTS.items() if (folder / name).exists()}
+    if "file" not in kept:
         raise NotNow("The file is no longer kept here. Upload it again.")
-    files.require_room(path.stat().st_size)
-    return create_import(caller, found.space_id, found.file_name, {"file": _chunks(path)})
+    return _create_of(caller, found.space_id, found.file_name, kept)
 
 
 def find_import(caller: Caller, id_: str | UUID) -> Import:
@@ -322,6 +322,11 @@ def _sync(found: Import) -> dict[str, Any] | None:
         "file_digest": report["source_digest"],
         "family": str(found.family or found.pk),
     }
+
+
+def _create_of(caller: Caller, space_id: str | UUID, name: str, parts: Mapping[str, Path]) -> Import:
+    files.require_room(sum(part.stat().st_size for part in parts.values()))
+    return create_import(caller, space_id, name, {role: _chunks(part) for role, part in parts.items()})
 
 
 def _create(caller: Caller, space_id: UUID, id_: UUID, name: str, path: Path) -> Import:

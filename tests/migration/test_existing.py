@@ -378,7 +378,13 @@ def test_what_was_kept_is_not_overwritten_by_the_next_copy(people: People, lab: 
 
 def test_an_undo_leaves_the_thought_of_somebody_elses_embedding(people: People, lab: Path) -> None:
     done = run(people, lab)
-    vector = {"owner_type": "thoughts", "owner_id": "t3", "model": "eva", "dimensions": 1, "vector": "AACAPw=="}
+    vector = {
+        "owner_type": "thoughts",
+        "owner_id": "t3",
+        "model": "eva",
+        "dimensions": 1,
+        "vector": "AACAPw==",
+    }
     assert push(people, {"type": "embeddings", "id": "t3/eva", "base": 0, "set": vector}) == ["applied"]
     report = undo(people, done)
     assert report["listed"] == [{"type": "thoughts", "id": "t3", "reason": "something-hangs-on-it"}]

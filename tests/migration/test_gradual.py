@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -114,6 +116,26 @@ def test_runs_side_by_side_do_not_disturb_each_other(people: People, tmp_path: P
         jobs.run(each.pk)
         each.refresh_from_db()
         assert (each.state, each.problem) == ("done", None)
+
+
+def test_the_kept_file_is_taken_again_with_its_log(people: People, tmp_path: Path) -> None:
+    """LogoMesh was running: a part of the rows is in the log only."""
+    path = lab(tmp_path / "lab.sqlite3")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("UPDATE thoughts SET title = 'From the log'")
+        db.commit()
+        first = gradually(people, path, tags=["tag_memory"])
+    again = imports.create_import_again(people.ben.caller, first.pk)
+    jobs.run(again.pk)
+    chosen = {"strategy": "gradual", "filters": {"tags": ["tag_sleep"]}}
+    imports.start(people.ben.caller, again.pk, read_choices(chosen))
+    jobs.run(again.pk)
+    again.refresh_from_db()
+    assert (again.state, bytes(again.sha256)) == ("done", bytes(first.sha256))
+    titles = {id_: each["title"] for id_, each in records_of(people.space.pk, "thoughts").items()}
+    assert titles == dict.fromkeys(("t1", "t2"), "From the log")
+    assert {"s1/s2/related", "s2/s1/related"} <= records_of(people.space.pk, "segment_neighbors").keys()
 
 
 def test_several_kinds_must_all_agree_and_of_one_kind_any(people: People, tmp_path: Path) -> None:
