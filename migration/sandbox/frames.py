@@ -100,8 +100,9 @@ class Chunk(msgspec.Struct, frozen=True, tag=True):
 
     @property
     def size(self) -> int:
-        """Bytes of its records and of the rows set aside."""
-        return sum(map(len, self.records)) + sum(len(row.columns) for row in self.aside)
+        """Bytes of its records, of the embeddings beside them and of the rows set aside."""
+        brought = sum(map(len, self.records)) + sum(map(len, self.embeddings))
+        return brought + sum(len(row.columns) for row in self.aside)
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
