@@ -22,7 +22,7 @@ import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -93,7 +93,7 @@ class Hub:
         while self.by_person:
             try:
                 await self._hear(known)
-            except (RedisError, OSError, DatabaseError, psycopg.Error):
+            except (RedisError, OSError, Error, psycopg.Error):
                 with suppress(Exception):  # PostgreSQL may be away too; the next round asks again
                     await self._poll(known)
                 await asyncio.sleep(POLL_SECONDS)
