@@ -45,17 +45,18 @@ class Outage:
         with self._lock:
             if self.away:
                 return
-            self.away = True
-        threading.Thread(target=self._wait, args=(parameters,), name="outage", daemon=True).start()
+            threading.Thread(target=self._wait, args=(parameters,), name="outage", daemon=True).start()
+            self.away = True  # only once somebody is sure to take it back
 
     def _wait(self, parameters: dict[str, Any]) -> None:
         while True:
             try:
                 psycopg.connect(**parameters).close()
-            except psycopg.Error:
+            except (psycopg.Error, OSError):  # such as no file descriptor left
                 time.sleep(PROBE_SECONDS)
             else:
-                self.away = False
+                with self._lock:
+                    self.away = False
                 return
 
 
