@@ -1,9 +1,9 @@
 """What is known of the move that is under way, or of the last one: for whoever looks at its page.
 
 The move itself runs in a process of its own (`manage.py database move`), also where a page has begun it, so
-it outlives the request, the browser and the web server. It keeps its state in a file of the data folder,
-without any secret, and holds a lock for as long as it lives: a state that says "running" under a free lock is
-that of a move that was cut off, and goes on when it is begun again.
+it outlives the request and the browser; whoever ends the whole server (systemd, a container) ends it, too. It
+keeps its state in a file of the data folder, without any secret, and holds a lock for as long as it lives: a
+state that says "running" under a free lock is that of a move that was cut off, and goes on when begun again.
 """
 
 from __future__ import annotations
