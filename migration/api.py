@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 
 import orjson
@@ -129,17 +128,15 @@ class Report(Endpoint):
             **dict.fromkeys([400, 404, 409], PROBLEM),
         },
     )
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+    def get(self, request: HttpRequest, id: str) -> HttpResponseBase:
         found = imports.find_import(self.caller, id)
         form = request.GET.get("format", "json")
         if form not in ("json", "csv"):
             raise BadRequest("format must be json or csv.")
-        if form == "json":
-            answer = json_answer(imports.report_of(found))
-        else:
-            answer = HttpResponse(content_type="text/csv; charset=utf-8")
-            csv.writer(answer).writerows(imports.report_table(found))
-        answer["Content-Disposition"] = f'attachment; filename="import-{found.id}.{form}"'
+        if form == "csv":
+            return csv_answer(imports.report_table(found), f"import-{found.pk}.csv")
+        answer = json_answer(imports.report_of(found))
+        answer["Content-Disposition"] = f'attachment; filename="import-{found.pk}.json"'
         return answer
 
 
