@@ -168,8 +168,11 @@ def test_people_and_devices_come_through_tls(tmp_path: Path) -> None:
                 entered = client.post("/sign-in", data=form, headers={"Referer": str(page.url)})
                 assert entered.status_code in {302, 303}, entered.text
                 assert client.get("/").status_code == 200
+                for invited in ("/welcome/quiet-heron", "/join/quiet-heron"):
+                    client.get(invited, headers={"Referer": f"{public['LOGOMESH_URL']}{invited}"})
             said = (tmp_path / "caddy" / "logomesh.log").read_text()
-            assert token not in said and "seven quiet herons" not in said
+            assert '"/welcome/…"' in said and '"/join/…"' in said
+            assert token not in said and "seven quiet herons" not in said and "quiet-heron" not in said
     finally:
         assert serving.end() == 0
 
