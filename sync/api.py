@@ -29,6 +29,7 @@ from sync.push.merging import Result
 from sync.push.receiving import decode
 from sync.push.storing import Stored
 from sync.push.validating import Rejected
+from sync.restoring import going_along
 from sync.sql import cursor as sql_cursor
 from sync.tables import TABLES
 from workspaces import actions
@@ -207,7 +208,8 @@ class Restore(Endpoint):
             "set": to_set,
             "unset": unset,
         }
-        return _changed(self, opened, [change], Origin.RESTORE, type_, id_)
+        along = going_along(opened.id, type_, id_)
+        return _changed(self, opened, [change, *along], Origin.RESTORE, type_, id_)
 
 
 class Move(Endpoint):

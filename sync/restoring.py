@@ -35,11 +35,29 @@ def restore_deleted(caller: Caller, space_id: UUID, type_: str, id_: str, seen: 
     if not root or not root[0]["deleted"]:
         raise NotFound
     returning = [*root, *_went_along(space_id, root[0])]
-    stored = edit(caller, space_id, [_made_again(record) for record in returning], Origin.RESTORE, seen)
+    return _taken(edit(caller, space_id, [_made_again(record) for record in returning], Origin.RESTORE, seen))
+
+
+def restore_version(caller: Caller, space_id: UUID, change: dict[str, Any]) -> Stored:
+    """Take a change that brings back a version of a record, and with a deleted one what hung on it."""
+    along = going_along(space_id, change["type"], change["id"])
+    return _taken(edit(caller, space_id, [change, *along], Origin.RESTORE))
+
+
+def _taken(stored: Stored) -> Stored:
+    """What was made again goes first; what hangs on it may have lost its other end since."""
     first = stored.outcome.results[0]
     if isinstance(first, Rejected):
         raise ChangeRejected(first.error)
     return stored
+
+
+def going_along(space_id: UUID, type_: str, id_: str) -> list[dict[str, Any]]:
+    """The changes that bring back what hung on a deleted record when it was deleted; none if it lives."""
+    root = _loaded(space_id, type_, [key_of(type_, id_)])
+    if not root or not root[0]["deleted"]:
+        return []
+    return [_made_again(record) for record in _went_along(space_id, root[0])]
 
 
 def _went_along(space_id: UUID, root: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,10 +13,9 @@ from django.utils.translation import gettext as _
 from sync import browsing, history, timeline
 from sync.clock import now
 from sync.core.schema import RECORD_TYPES
-from sync.models import Origin
 from sync.pages import editing
 from sync.pages.framing import frame, number_in, page_in, pages, sound
-from sync.restoring import restore_deleted
+from sync.restoring import restore_deleted, restore_version
 from sync.templatetags.records import address
 from workspaces.access import Caller, open_space
 from workspaces.pages.visiting import member_page, names_of, telling, told
@@ -43,7 +42,7 @@ def history_page(request: HttpRequest, caller: Caller, space: str) -> HttpRespon
                 if "updated_at" in RECORD_TYPES[type_].by_name:
                     to_set["updated_at"] = now()
                 change = editing.change_of(type_, id_, base, to_set, unset=unset)
-                stored = editing.save(caller, opened, [change], Origin.RESTORE)
+                stored = restore_version(caller, opened.id, change)
                 editing.tell(request, stored, _("That version is back. What was before stays here."))
         return redirect(address("history_page", opened.id, type=type_, id=id_))
     opened = open_space(caller, space, Act.READ)

@@ -290,6 +290,19 @@ def test_history_and_restore(laptop: Script) -> None:
     )
 
 
+def test_a_restored_deletion_brings_back_what_hung_on_it(laptop: Script) -> None:
+    laptop.push(
+        change("thoughts", "t", set={"title": "T"}),
+        change("segments", "s", set={"thought_id": "t", "content": "kept"}),
+        change("segment_fields", "f", set={"segment_id": "s", "name": "n"}),
+    )
+    laptop.push(change("thoughts", "t", 1, delete=True), seen=1)
+    answer = laptop.post("/restore", {"type": "thoughts", "id": "t", "version": 1})
+    assert answer.json()["record"]["title"] == "T"
+    assert laptop.get("/record?type=segments&id=s").json()["record"]["content"] == "kept"
+    assert "record" in laptop.get("/record?type=segment_fields&id=f").json()
+
+
 def test_conflicts_are_listed_and_resolved_once(laptop: Script, desk: Script) -> None:
     laptop.push(change("thoughts", "t", set={"title": "T"}))
     laptop.push(change("thoughts", "t", 1, set={"title": "Laptop"}))
