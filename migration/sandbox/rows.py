@@ -338,7 +338,9 @@ class Reader:
     def _sorted(self, plan: Plan, after: int) -> Iterator[tuple[int, tuple[Any, ...], Odd | None]]:
         """(position, values, None) of each plain row, (position, (), row) of the others, (position, (), None)
         of those left for later."""
-        if not self._is_unique(plan.source):  # an id may stand twice: every row wants a closer look
+        # An id may stand twice, or text is UTF-16, of which SQLite makes text whatever it is: every row
+        # wants a closer look.
+        if not self._is_unique(plan.source) or self.codec != _CODECS["UTF-8"]:
             left = self._left_positions(plan.source)
             for position, cells in self._cells(plan.source, f"{position_of(plan.source)} > {after:d}"):
                 yield position, (), None if position in left else self._mapped(plan.source, position, cells)

@@ -438,6 +438,27 @@ def test_names_are_compared_without_case_and_any_columns_will_do(
     assert records_of(space.pk, "segments")["s"]["cluster_id"] == "c1"
 
 
+@pytest.mark.parametrize("title", [b"\x00\xd8A\x00", b"\x00\xdcA\x00", b"A\x00\x00\xd8"])
+def test_what_is_no_utf_16_is_not_made_into_other_text(
+    space: Any, laptop: Device, tmp_path: Path, title: bytes
+) -> None:
+    """Half a surrogate pair: SQLite would make something else of it without a word."""
+    db = sqlite3.connect(tmp_path / "file.sqlite3")
+    db.execute("PRAGMA encoding = 'UTF-16le'")
+    db.execute("CREATE TABLE thoughts (thought_bubble_id TEXT PRIMARY KEY, title TEXT)")
+    db.execute(
+        "CREATE TABLE segments (segment_id TEXT PRIMARY KEY, thought_bubble_id, sort_order, cluster_id)"
+    )
+    db.execute("CREATE TABLE bytes AS SELECT ? AS title", (title,))
+    db.execute("INSERT INTO thoughts SELECT 't', CAST(title AS TEXT) FROM bytes")
+    db.commit()
+    db.close()
+    migrate(laptop.caller, space.pk, tmp_path / "file.sqlite3")
+    record = records_of(space.pk, "thoughts")["t"]
+    assert record["title"] == title.decode("utf-16-le", "replace")
+    assert base64.b64decode(record["extra"]["originals"]["title"]["base64"]) == title
+
+
 def test_views_and_triggers_are_named_and_never_executed(space: Any, laptop: Device, tmp_path: Path) -> None:
     with LogoMeshFile(tmp_path / "file.sqlite3", "S2x") as file:
         file.thought("t")
