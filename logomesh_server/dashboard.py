@@ -120,7 +120,7 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
             _listing("workspaces_space"),
         ),
     )
-    followed_by = followed(devices.values_list("pk", flat=True), shared_only=True)
+    followed_by = followed(devices.values_list("pk", flat=True), spaces.values_list("pk", flat=True))
     return context | {
         "title": _("Overview"),
         "figures": figures,

@@ -13,13 +13,13 @@ from unfold.decorators import display
 
 from sync.following import BEHIND, OPEN_CONFLICTS
 from workspaces.admin.people import Devices
-from workspaces.admin.site import site
+from workspaces.admin.site import managed, site
 from workspaces.models import Device
 
 
 @admin.register(Device, site=site)
 class FollowedDevices(Devices):
-    """In all numbers only shared spaces count."""
+    """In all numbers only the shared spaces of labs that one manages count."""
 
     list_display = (
         "name", "owner", "state", "behind", "conflicts", "client", "last_seen_at", "expires_at",
@@ -30,12 +30,13 @@ class FollowedDevices(Devices):
     )  # fmt: skip
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Device]:
+        counted = list(managed(request).shared_spaces().values_list("pk", flat=True))
         return (
             super()
             .in_sight(request)
             .annotate(
-                n_behind=RawSQL(BEHIND, ()),  # noqa: S611 - both are literals
-                n_conflicts=RawSQL(OPEN_CONFLICTS, ()),  # noqa: S611
+                n_behind=RawSQL(BEHIND, (counted,)),  # noqa: S611 - both are literals
+                n_conflicts=RawSQL(OPEN_CONFLICTS, (counted,)),  # noqa: S611
             )
         )
 

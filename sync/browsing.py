@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -45,7 +44,7 @@ _WHERE: Final = {
         SELECT FROM sync_segments c WHERE c.space_id = t.space_id AND c.thought_key = t.key
         AND c.cluster_id = %(cluster)s AND NOT c.deleted)""",
     "after": "AND t.updated_at >= %(after)s",
-    "before": "AND t.updated_at < %(before)s",
+    "before": "AND t.updated_at < %(before)s::date + 1",
     "near": "AND t.key = ANY(%(neighbours)s)",
 }
 """Filter -> what it demands of a thought (alias t)."""
@@ -196,8 +195,6 @@ def _filtered(space_id: UUID, asked: Filter) -> tuple[str, dict[str, Any]]:
         values["found"] = _thoughts_found(space_id, asked.text)
     if asked.tag:
         values["tag_key"] = key_of("tags", asked.tag)
-    if asked.before:
-        values["before"] = date.fromisoformat(asked.before) + timedelta(days=1)
     if asked.near:
         values["neighbours"] = _neighbours(space_id, asked.near)
     return " ".join(_WHERE[name] for name in asked.given), values
@@ -327,7 +324,11 @@ def linkable(space_id: UUID, words: str, but: str) -> list[dict[str, Any]]:
     ids = [first.get(hit.id) if hit.type == "thoughts" else hit.id for hit in hits]
     wanted = [id_ for id_ in dict.fromkeys(ids) if id_ is not None and id_ != but]
     found = names((space_id, "segments", id_) for id_ in wanted)
-    return [{"id": id_, **found[space_id, "segments", id_]} for id_ in wanted]
+    return [
+        {"id": id_, **found[space_id, "segments", id_]}
+        for id_ in wanted
+        if (space_id, "segments", id_) in found  # the index may still know one that is gone
+    ]
 
 
 def anchor(key: bytes) -> str:

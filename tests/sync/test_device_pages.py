@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from html import unescape
 from uuid import uuid4
 
 import pytest
 from django.test import Client
 
+from sync.following import followed
 from tests.people import People
+from tests.sync import devices as sync_device
+from workspaces import actions
 
 pytestmark = pytest.mark.django_db
 
@@ -49,3 +55,23 @@ def test_a_device_is_behind_in_step_renamed_and_known_by_its_version(people: Peo
     assert "Field laptop" in shown()
     browser.force_login(people.ana.person)
     assert browser.post(renaming, {"name": "Mine"}).status_code == 404
+
+
+def test_a_manager_learns_nothing_of_shared_spaces_of_other_labs(people: People) -> None:
+    """Ben follows a space of a lab that Ana does not manage, and is behind there."""
+    other = actions.create_workspace("Other lab", by=people.ben.person)
+    space = actions.create_space(other.pk, "Elsewhere", "shared", by=people.ben.person)
+    laptop, desk = people.ben.device, actions.issue_device(people.ben.person, "desk")[0]
+    following = sync_device.Device(people.ben.caller, space.pk)
+    following.pull()
+    following.pull()
+    pushing = sync_device.Device(replace(people.ben.caller, device_id=desk.pk), space.pk)
+    pushing.push(sync_device.change("thoughts", "t", set={"title": "T"}))
+    assert followed([laptop.pk])[laptop.pk].behind == 1
+    browser = Client()
+    browser.force_login(people.ana.person)
+    page = browser.get(f"/admin/workspaces/device/{laptop.pk}/change/").content.decode()
+    assert laptop.name in unescape(page)
+    assert re.search(r"changes behind.*?–", " ".join(re.sub(r"<[^>]+>", " ", page).split()))
+    overview = browser.get("/admin/").content.decode()
+    assert "0 devices follow shared spaces" in " ".join(re.sub(r"<[^>]+>", " ", overview).split())

@@ -377,3 +377,11 @@ def test_an_import_is_told_as_one_however_many_pieces_it_came_in(eva: Device, pe
     assert "imported a file" in Browser(people.eva, people.space).reads("timeline")
     [found] = timeline.latest([people.space.pk], 1)
     assert found.brought["thoughts"] == 5
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "2025-02-30", "x", ""])
+def test_any_day_may_be_asked_for(eva: Device, people: People, day: str) -> None:
+    browser = Browser(people.eva, people.space)
+    for page in ("", "/canvas"):
+        for name in ("before", "after"):
+            assert browser.get(f"{browser.url}{page}?{name}={day}").status_code == 200
