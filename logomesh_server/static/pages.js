@@ -22,8 +22,10 @@
   addEventListener("DOMContentLoaded", () => {
     spellAll(document);
     document.body.addEventListener("htmx:load", (event) => spellAll(event.detail.elt.parentElement || document));
-    // A form that came in by itself is where one writes next.
-    document.body.addEventListener("htmx:load", (event) => event.detail.elt.querySelector?.("[data-focus]")?.focus());
+    // A form that came in by itself is where one writes next; unless one writes in it already, for it is told late.
+    document.body.addEventListener("htmx:load", ({ detail: { elt } }) => {
+      if (!elt.contains(document.activeElement)) elt.querySelector?.("[data-focus]")?.focus();
+    });
   });
   // A part that is gone, or a server that is away: go to the page itself, which says what is the matter.
   addEventListener("htmx:responseError", (event) => {
