@@ -129,8 +129,8 @@ def _pushes(server: Served, count: int) -> None:
     rng = random.Random(1)
     records = {id_: thought(rng) for id_ in ids(count)}
     bodies = [body_of([_change(id_, 0, records[id_]) for id_ in batch]) for batch in batches(list(records))]
-    space, wire = server.space("pushes"), _wire(server)
     limit = count / _raw_upsert(server, records)
+    space, wire = server.space("pushes"), _wire(server)
     took = seconds(lambda: [_push(wire, space, body) for body in bodies])
     figures.add(
         "new records / COPY to a temporary table + upsert", count / took, "/s", beside=limit,
