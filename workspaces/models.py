@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.contrib.auth.models import Group as AuthGroup
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from workspaces.ids import uuid7
@@ -93,7 +94,14 @@ class Group(AuthGroup):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(Lower("label"), "workspace", name="group_label"),
+            models.UniqueConstraint(
+                Lower("label"),
+                "workspace",
+                name="group_label",
+                violation_error_message=gettext_lazy(
+                    "There is a group of this name in the workspace already."
+                ),
+            ),
             models.UniqueConstraint(
                 fields=["workspace"], condition=models.Q(everyone=True), name="group_everyone"
             ),

@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 
 from workspaces import actions
 from workspaces.actions import Invited
-from workspaces.admin.site import managed, person_of, site, telling_problems
+from workspaces.admin.site import in_words, managed, person_of, site, telling_problems
 from workspaces.invitations import deliver
 from workspaces.models import Membership, Person, Workspace
-from workspaces.problems import NotFound, Problem
-from workspaces.roster import Line, read_roster
+from workspaces.problems import InvalidValue, NotFound, Problem
+from workspaces.roster import Line, read_roster, text_of
 
-LARGEST = 200_000  # bytes of a list
+LARGEST = 200_000  # letters of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,14 @@ def invite_many(request: HttpRequest) -> HttpResponse:
 
 def _sent(request: HttpRequest) -> str:
     file = request.FILES.get("file")
-    if file is not None:
-        return bytes(file.read(LARGEST)).decode("utf-8-sig", "replace")
-    return request.POST.get("list", "")[:LARGEST]
+    text = request.POST.get("list", "") if file is None else text_of(bytes(file.read(LARGEST + 1)))
+    if len(text) > LARGEST:
+        raise InvalidValue(_("The list is too large: send it in parts."))
+    return text
 
 
 def _expected(workspace: Workspace, lines: list[Line]) -> Iterator[Verdict]:
-    emails = [line.email for line in lines]
+    emails = [line.email for line in lines if not line.problem]
     accounts = set(Person.objects.filter(email__in=emails).values_list("email", flat=True))
     members = Membership.objects.filter(workspace=workspace, person__email__in=emails)
     roles = dict(members.values_list("person__email", "role"))
@@ -95,7 +96,7 @@ def _invited(request: HttpRequest, workspace: Workspace, lines: list[Line]) -> I
         try:
             outcome = actions.set_member_role(workspace.pk, line.email, line.role, by=by)
         except Problem as problem:
-            yield Verdict(line, f"{problem.title}. {problem.detail}".strip())
+            yield Verdict(line, in_words(problem))
             continue
         if isinstance(outcome, Invited):
             yield Verdict(line, _("Invited."), deliver(outcome, workspace.name, str(by), base))

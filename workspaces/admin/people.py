@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -36,6 +37,7 @@ from workspaces.models import (
     Workspace,
     WorkspaceRole,
 )
+from workspaces.problems import NotAllowed
 
 ROLE_COLOURS = {"manager": "info", "member": "success", "guest": "warning"}
 
@@ -425,9 +427,12 @@ class Devices(ManagedAdmin):
         actions.revoke_device(obj.pk, by=person_of(request))
         return _("%(device)s can no longer sign in.") % {"device": obj.name}
 
-    @admin.action(description=gettext_lazy("Revoke the chosen devices"))
+    @admin.action(description=gettext_lazy("Revoke the chosen devices"), permissions=["change"])
     def revoke_chosen(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
-        with telling_problems(request):
+        """All of them or none."""
+        with telling_problems(request), transaction.atomic():
+            if not all(self.is_managed(request, device) for device in queryset):
+                raise NotAllowed(_("Some of these devices belong to people whom you do not manage."))
             for device in queryset:
                 actions.revoke_device(device.pk, by=person_of(request))
             messages.success(request, _("The chosen devices can no longer sign in."))

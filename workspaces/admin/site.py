@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
@@ -22,7 +24,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.sites import UnfoldAdminSite
 
-from workspaces.endpoint import MethodNotAllowed
+from workspaces.endpoint import BadRequest, MethodNotAllowed
 from workspaces.models import Membership, Person, Space, SpaceKind, Workspace, WorkspaceRole
 from workspaces.problems import NotAllowed, NotFound, Problem
 
@@ -173,16 +175,8 @@ class ManagedAdmin(ModelAdmin):
         return obj is None or self.is_managed(request, obj)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Only by what the page offers: a lookup is a way to ask about hidden values."""
-        offered = tuple(
-            entry[0]
-            if isinstance(entry, tuple)
-            else entry
-            if isinstance(entry, str)
-            else entry.parameter_name
-            for entry in self.list_filter
-        )
-        return lookup.startswith(offered) if offered else False
+        """Only by what the page offers: `workspace__spaces__name__startswith` asks about hidden values."""
+        return lookup in {name for entry in self.list_filter for name in _parameters(entry)}
 
     # Django's own journal would repeat names where the audit trail's rules do not hold.
 
@@ -227,10 +221,26 @@ class ManagedAdmin(ModelAdmin):
             messages.success(request, outcome)
         return redirect(self._page(obj) if self.get_object(request, object_id) else self._list())
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        try:
+            return super().changelist_view(request, extra_context)
+        except ValidationError as error:  # rows that were chosen by ids which are none
+            raise BadRequest(" ".join(error.messages)) from None
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        with telling_problems(request):
+        """What an action refuses is told in the form, with all that was typed."""
+        try:
             return super().changeform_view(request, *args, **kwargs)
-        return redirect(request.get_full_path())
+        except (NotFound, MethodNotAllowed):
+            raise
+        except Problem as problem:
+            request._refused = problem  # type: ignore[attr-defined]
+        return super().changeform_view(request, *args, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        refused: Problem | None = getattr(request, "_refused", None)
+        return form if refused is None else _refusing(form, refused)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
         with telling_problems(request):
@@ -277,7 +287,31 @@ def telling_problems(request: HttpRequest) -> Iterator[None]:
     except (NotFound, MethodNotAllowed):
         raise
     except Problem as problem:
-        messages.error(request, f"{problem.title}. {problem.detail}".strip())
+        messages.error(request, in_words(problem))
+
+
+def in_words(problem: Problem) -> str:
+    return f"{problem.title}. {problem.detail}".strip()
+
+
+def _refusing(form: type[forms.ModelForm[Any]], problem: Problem) -> type[forms.ModelForm[Any]]:
+    """The same form, as it is shown again after an action has refused what it said."""
+
+    class Refused(form):  # type: ignore[valid-type, misc]
+        def clean(self) -> Any:
+            self.add_error(None, in_words(problem))
+            return super().clean()
+
+    return Refused
+
+
+def _parameters(entry: Any) -> tuple[str, ...]:
+    """What stands in the address for an entry of `list_filter`."""
+    if isinstance(entry, str):  # a field with choices
+        return (f"{entry}__exact",)
+    if isinstance(entry, tuple):  # a field with a range
+        return (f"{entry[0]}_from", f"{entry[0]}_to")
+    return (entry.parameter_name,)
 
 
 class InWorkspace(DropdownFilter):
