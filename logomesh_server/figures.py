@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 
 DEVICES: Final = 500  # the furthest behind; more would drown what watches them
@@ -13,12 +14,13 @@ _CONNECTIONS: Final = """
     WHERE datname = current_database() AND backend_type = 'client backend' GROUP BY 1"""
 _JOBS: Final = "SELECT state, count(*) FROM migration_import GROUP BY 1"
 _CONFLICTS: Final = "SELECT state, count(*) FROM sync_conflicts GROUP BY 1"
+# A device that was away for longer than deletions are remembered is behind in another way: it compares.
 _LAG: Final = """
     SELECT c.device_id, max(greatest(h.head - c.version, 0)),
         extract(epoch FROM now() - coalesce(d.last_seen_at, max(c.seen_at)))::float8
     FROM sync_devicecursor c JOIN sync_spacehead h USING (space_id)
     JOIN workspaces_device d ON d.id = c.device_id
-    WHERE d.revoked_at IS NULL AND c.seen_at > now() - interval '30 days'
+    WHERE d.revoked_at IS NULL AND c.seen_at > now() - make_interval(days => %s)
     GROUP BY c.device_id, d.last_seen_at ORDER BY 2 DESC LIMIT %s"""
 
 
@@ -35,7 +37,7 @@ def of_the_database() -> dict[str, float]:
             ):
                 cursor.execute(query)
                 figures |= {f'{name}{{state="{state}"}}': float(count) for state, count in cursor.fetchall()}
-            cursor.execute(_LAG, [DEVICES])
+            cursor.execute(_LAG, [settings.TOMBSTONE_DAYS, DEVICES])
             for device, versions, seconds in cursor.fetchall():
                 figures[f'logomesh_device_lag_versions{{device="{device}"}}'] = float(versions)
                 figures[f'logomesh_device_seen_seconds{{device="{device}"}}'] = seconds

@@ -1,9 +1,13 @@
 """Whether the server tells truly how it is."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from logomesh_server import counting
+from sync.models import DeviceCursor
 
 
 def test_alive_says_so_without_a_database(client: Client) -> None:
@@ -73,5 +77,11 @@ def test_metrics_tell_of_devices_jobs_conflicts_and_pools(client: Client, people
     assert 'logomesh_database_connections{state="active"} ' in told
     assert "logomesh_streams 3" in told
     assert "logomesh_pool_requests_total" in told
+    # An alarm for devices whose deletions will be forgotten must see them until then.
+    month, half_year = timezone.now() - timedelta(days=31), timezone.now() - timedelta(days=181)
+    DeviceCursor.objects.filter(device=device).update(seen_at=month)
+    assert f'device="{device.pk}"' in client.get("/metrics").text
+    DeviceCursor.objects.filter(device=device).update(seen_at=half_year)
+    assert f'device="{device.pk}"' not in client.get("/metrics").text
     for secret in (people.ben.email, people.space.name, "One", people.ben.token):
         assert secret not in told

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import zstandard
+from django.db.models.functions import Now
 from django.test import Client
+from django.utils import timezone
 
+from sync.models import DeviceCursor
 from tests.sync.devices import change, make_space
 from workspaces.actions import issue_device
 from workspaces.ids import uuid7
@@ -187,6 +191,21 @@ def test_infinity_is_rejected_as_a_value(laptop: Script) -> None:
     assert answer.json()["results"][0]["error"]["type"] == "invalid-value"
     answer = laptop.post("/changes", raw.replace('"position_x": 0', f'"position_x": {"9" * 5000}').encode())
     assert answer.json()["results"][0]["error"]["type"] == "invalid-value"
+
+
+def test_a_device_that_hears_nothing_new_is_still_seen(laptop: Script) -> None:
+    cursor = laptop.get("/changes").json()["cursor"]
+    asked = f"/changes?cursor={cursor}"
+
+    def seen_after(ago: timedelta) -> datetime:
+        DeviceCursor.objects.update(seen_at=Now() - ago)
+        assert laptop.get(asked).status_code == 200
+        return DeviceCursor.objects.get().seen_at
+
+    assert laptop.get(asked).status_code == 200
+    assert timezone.now() - seen_after(timedelta(days=3)) < timedelta(seconds=30)
+    # A write with each pull would be too many.
+    assert timezone.now() - seen_after(timedelta(seconds=50)) > timedelta(seconds=45)
 
 
 def test_a_cursor_of_another_space_is_foreign(laptop: Script) -> None:
