@@ -24,6 +24,7 @@ from workspaces.endpoint import BadRequest, MethodNotAllowed
 from workspaces.problems import NotFound, Problem, Unauthenticated
 
 from . import problems
+from .database.backend.base import CommitUnanswered
 from .logs import choose_request_id, request_id
 
 logger = logging.getLogger(__name__)
@@ -87,9 +88,14 @@ def _database_problem(exception: Exception) -> Problem:
     logger.error("The database does not answer as it should", exc_info=exception)
     if state == "53100":
         return problems.StorageFull("There is no room left for the database. Tell the people who run it.")
+    kept = (
+        "It is not known whether this request was kept: changes can be sent again as they are, and are made"
+        " once; look before you repeat anything else."
+        if isinstance(exception, CommitUnanswered)
+        else "Nothing of this request was kept; try again shortly."
+    )
     return problems.Unavailable(
-        "The database does not answer at the moment. Nothing of this request was kept; try again shortly.",
-        retry_after=RETRY_SECONDS,
+        f"The database does not answer at the moment. {kept}", retry_after=RETRY_SECONDS
     )
 
 

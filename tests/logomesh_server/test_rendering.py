@@ -1,17 +1,19 @@
 """Whatever goes wrong, an API client gets a problem and a browser a page; nobody gets details of ours."""
 
 import errno
+from typing import Any
 
 import pytest
 import redis
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 from django.http import Http404, HttpResponse, HttpResponseNotAllowed
 from django.test import Client, RequestFactory
 from rest_framework import exceptions as rest
 
 from logomesh_server import rendering
 from logomesh_server.logs import request_id
+from tests.people import People
 from workspaces.problems import Problem
 
 
@@ -113,3 +115,32 @@ def test_headers_that_protect_browsers(client: Client) -> None:
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Cache-Control"] == "no-store"
     assert answer["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_goes_away_at_the_commit_leaves_it_unknown(client: Client, people: People) -> None:
+    """The last question may have been heard though its answer was not."""
+    cut = """
+        CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON sync_changeset DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION cut()"""
+    change = {"change_id": "01980000-0000-7000-8000-000000000001", "type": "thoughts", "id": "t1", "base": 0}
+    address = f"/api/v1/spaces/{people.space.pk}/changes"
+    body = {"changes": [{**change, "set": {"title": "One"}}]}
+
+    def push() -> Any:
+        return client.post(address, body, content_type="application/json", headers=people.eva.headers)
+
+    with connection.cursor() as cursor:
+        cursor.execute(cut)
+    try:
+        lost = push()
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION cut CASCADE")
+    assert (lost.status_code, lost["Retry-After"]) == (503, "2")
+    assert "not known whether" in lost.json()["detail"]
+    assert "Nothing of this request was kept" not in lost.content.decode()
+    assert push().json()["results"][0]["status"] in {"applied", "duplicate"}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
+from django.db import OperationalError
 from django.db.backends.postgresql import base
 from psycopg import sql
 from psycopg_pool import ConnectionPool
@@ -64,7 +65,17 @@ _OUTAGES: Final[defaultdict[str, Outage]] = defaultdict(Outage)
 """By alias: a replica may be away without the primary."""
 
 
+class CommitUnanswered(OperationalError):
+    """The database went away while it was told to keep a transaction: nobody knows whether it has."""
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
+    def _commit(self) -> Any:
+        try:
+            return super()._commit()  # type: ignore[misc]  # not in the stubs
+        except OperationalError as error:
+            raise CommitUnanswered(*error.args) from error.__cause__
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         with _OUTAGES[self.alias].attempt(conn_params):
             connection = super().get_new_connection(conn_params)
