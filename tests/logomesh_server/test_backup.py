@@ -12,7 +12,7 @@ import pytest
 
 from tests.logomesh_server.department import Department, line_of, make_client, make_department, new_thought
 from tests.logomesh_server.processes import Serving, manage
-from tests.logomesh_server.servers import Server, server
+from tests.logomesh_server.servers import Server, needs_pgbouncer, pgbouncer, server
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("backup")]
 
@@ -91,6 +91,19 @@ def test_a_backup_that_cannot_be_restored(department: Department, tmp_path: Path
     for _ in range(2):
         line_of(manage(data, "backup", str(tmp_path / "backups"), "--keep", "2", **variables))
     assert len(list((tmp_path / "backups").iterdir())) == 2
+
+
+@needs_pgbouncer
+def test_a_backup_goes_past_a_pooler_by_transaction(department: Department, tmp_path: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "backups"
+    with pgbouncer(department.server) as port:
+        behind = department.variables("owner", port, LOGOMESH_DB_POOLER="transaction")
+        refused = manage(data, "backup", str(target), **behind)
+        assert (refused.returncode, "the address of PostgreSQL itself" in refused.stderr) == (1, True)
+        assert not list(target.iterdir()), "nothing half made is left"
+        # As systemd reads backup.env after logomesh.env.
+        past = {"DATABASE_URL": department.variables("owner")["DATABASE_URL"], "LOGOMESH_DB_POOLER": ""}
+        assert Path(line_of(manage(data, "backup", str(target), **{**behind, **past}))).is_dir()
 
 
 def test_the_doctor(department: Department, tmp_path: Path) -> None:

@@ -70,6 +70,14 @@ def test_a_unit_can_do_little(name: str) -> None:
     assert "SECRET_KEY_FILE=%d/secret-key" in service["Environment"]
 
 
+@pytest.mark.parametrize("name", ["migrate", "backup"])
+def test_what_wants_a_session_of_its_own_can_be_given_another_address(name: str) -> None:
+    """Behind a PgBouncer by transaction: a file that is read last, where there is one."""
+    lines = (DEPLOY / f"logomesh-{name}.service").read_text().splitlines()
+    files = [line.partition("=")[2] for line in lines if line.startswith("EnvironmentFile=")]
+    assert files == ["/etc/logomesh/logomesh.env", f"-/etc/logomesh/{name}.env"]
+
+
 def variables() -> dict[str, str]:
     lines = (DEPLOY / "logomesh.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
