@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
 from . import env
-from .database.profile import LOCAL_HOSTS, Profile
+from .database.profile import LOCAL_HOSTS, Profile, keeps_a_password
 
 
 @register()
@@ -33,6 +33,23 @@ def key(**_: Any) -> list[CheckMessage]:
         return []
     hint = f"Run `chmod 600 {path}`."
     return [Warning(f"Others on this machine can read {path}.", hint=hint, id="logomesh.W002")]
+
+
+@register()
+def password(**_: Any) -> list[CheckMessage]:
+    """Whether the environment's password goes over the one that was kept for the database."""
+    if env.text("DATABASE_URL") or not env.text("DATABASE_PASSWORD"):
+        return []
+    if not keeps_a_password(settings.DATA_DIR):
+        return []
+    hint = "Remove DATABASE_PASSWORD, or keep the new password with `manage.py database set`."
+    return [
+        Warning(
+            "DATABASE_PASSWORD is used, and not the password that `database set` has kept.",
+            hint=hint,
+            id="logomesh.W008",
+        )
+    ]
 
 
 @register()

@@ -247,7 +247,7 @@ def _schema(test: _Examination) -> Verdict:
             (f"GRANT CREATE, USAGE ON SCHEMA {quoted(wanted)} TO {quoted(role)};",),
         )
     test.schema, test.schema_exists = wanted, True
-    note = "" if test.profile.schema else " , where this role looks first; LOGOMESH_DB_SCHEMA names another"
+    note = "" if test.profile.schema else ", where this role looks first; LOGOMESH_DB_SCHEMA names another"
     return Verdict("schema", Status.OK, f"{wanted} exists{note}")
 
 
@@ -500,7 +500,7 @@ def _pooler(test: _Examination) -> Verdict:
                 "pooler",
                 Status.FAILED,
                 "PgBouncer passes no search_path on, and the role has not ours: tables would go elsewhere.",
-                "The role itself can run these lines; new sessions have them:",
+                "The role itself can run these lines. New sessions have them; PgBouncer's after RECONNECT:",
                 tuple(role_settings(test.profile, test.needs.habits)),
             )
     finding = "One in between, by transaction"

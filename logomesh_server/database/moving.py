@@ -104,7 +104,7 @@ def move(source: Profile, target: Profile, say: Callable[[Progress], None]) -> M
         if _same_place(old, new):
             raise CannotMove("Source and target are the same database and schema.")
         if (mark := closing.closed(old.connection, old.schema)) is not None:
-            return _finished(mark, new, began)
+            return _finished(mark, old, new, began)
         if not (names := table_names(old)):
             raise CannotMove(f"There is nothing to move: {old.address} has no tables yet.")
         _prepare(new, target, old.address)
@@ -120,16 +120,29 @@ def move(source: Profile, target: Profile, say: Callable[[Progress], None]) -> M
     return Moved(len(tables), rows, copied, spaces, time.monotonic() - began)
 
 
-def _finished(mark: closing.Closed, new: Side, began: float) -> Moved:
-    """Only the last step was missing: the source is closed already, the target not open yet."""
+def _finished(mark: closing.Closed, old: Side, new: Side, began: float) -> Moved:
+    """Only what follows on the copying was missing: the source is closed already."""
     other = closing.closed(new.connection, new.schema)
-    if mark.where != new.address or other is None or other.why != "moving-in":
+    waiting = other is not None and other.why == "moving-in"
+    if mark.where != new.address or not (waiting or (other is None and _has_all_of(old, new))):
         raise CannotMove(
             f"There is nothing to move: since {mark.since} the data are in {mark.where}. Use that one:"
             " `manage.py database set`, or `forget` where it is the embedded one."
         )
-    _open_for_use(new)
+    if waiting:
+        _open_for_use(new)
     return Moved(len(table_names(new)), 0, 0, len(digests(new)), time.monotonic() - began)
+
+
+def _has_all_of(old: Side, new: Side) -> bool:
+    """Whether each space of the source is in the target, as far as it was then or further."""
+    if "sync_spacehead" not in table_names(new):
+        return False
+    before, after = (
+        dict(side("SELECT space_id, head FROM {heads}", heads=side.table("sync_spacehead")))
+        for side in (old, new)
+    )
+    return bool(before) and all(after.get(space, -1) >= head for space, head in before.items())
 
 
 @contextmanager

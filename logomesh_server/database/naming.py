@@ -25,6 +25,8 @@ def named(said: Mapping[str, Any], password: str = "", *, spare: str = "") -> Pr
     schema = schemas(said.get("schema") or "")
     if not any(said.get(name) for name in ("url", "service", "host", "database")):
         return replace(settings.DATABASE, schema=schema) if schema else None
+    if said.get("port"):
+        said = {**said, "port": profile.port_number(said["port"])}
     start = profile.from_url(said["url"]) if said.get("url") else Profile()
     parts: dict[str, Any] = {
         name: said[name] for name in ("host", "port", "database", "user") if said.get(name)

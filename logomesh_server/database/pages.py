@@ -113,8 +113,6 @@ def asked_for(form: Mapping[str, str]) -> Profile:
     said: dict[str, Any] = {name: str(form.get(name, "")).strip() for name in (*_WAYS.get(way, ()), "schema")}
     if any(ord(letter) < 32 for value in (*said.values(), form.get("password", "")) for letter in value):
         raise ImproperlyConfigured(_("A field holds a sign that cannot be typed, such as a line break."))
-    if said.get("port"):
-        said["port"] = profile.port_number(said["port"])
     names_one = any(said.get(name) for name in ("url", "service", "host", "database"))
     # DATABASE_PASSWORD may be for a database that is not used yet, but the present one's goes nowhere else.
     spare = env.text("DATABASE_PASSWORD") if settings.EMBEDDED_DATABASE else ""

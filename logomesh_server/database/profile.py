@@ -85,7 +85,10 @@ class Profile:
             "user": self.user,
             "password": self.password,
         }
-        return {name: value for name, value in given.items() if value} | dict(self.options) | more
+        found = {name: value for name, value in given.items() if value} | dict(self.options) | more
+        if not self.password and "service" not in found:  # a service may have one of its own
+            found["password"] = ""  # else libpq would take PGPASSWORD, which is for the configured database
+        return found
 
     def url(self) -> str:
         """A postgresql:// address, without the password."""
@@ -133,13 +136,12 @@ def from_url(url: str, *, password: str = "", schema: tuple[str, ...] = ()) -> P
         parts = urlsplit(url)
         port = parts.port
     except ValueError:  # its words would repeat a part of the url, and that may be one of the password
-        raise ImproperlyConfigured(
-            "The database's address cannot be read: write postgresql://user:password@host:5432/database, with"
-            " %2F for a / in the password, %3A for :, %40 for @."
-        ) from None
+        raise _unreadable() from None
+    if "@" in parts.path or parts.fragment:  # what follows a / or # in the password is no name of a host
+        raise _unreadable()
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured(
-            "DATABASE_URL must look like postgresql://user:password@host:5432/database;"
+            "The database's address must look like postgresql://user:password@host:5432/database;"
             f" it begins with {parts.scheme + '://' if parts.scheme else 'no scheme'}."
         )
     options = dict(parse_qsl(parts.query))
@@ -157,6 +159,18 @@ def from_url(url: str, *, password: str = "", schema: tuple[str, ...] = ()) -> P
     ).checked()
 
 
+def _unreadable() -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        "The database's address cannot be read: write postgresql://user:password@host:5432/database, with"
+        " %2F for a / in the password, %3A for :, %40 for @, %23 for #."
+    )
+
+
+def password_of_the_environment() -> str:
+    """DATABASE_PASSWORD, or else the one that libpq itself would read."""
+    return env.text("DATABASE_PASSWORD") or env.text("PGPASSWORD")
+
+
 def chosen(folder: Path) -> Profile | None:
     """The database that the environment or the data folder names; None: the embedded one serves.
 
@@ -164,7 +178,7 @@ def chosen(folder: Path) -> Profile | None:
     """
     schema = tuple(env.listing("LOGOMESH_DB_SCHEMA"))
     if url := env.text("DATABASE_URL"):
-        return from_url(url, password=env.text("DATABASE_PASSWORD"), schema=schema).secured()
+        return from_url(url, password=password_of_the_environment(), schema=schema).secured()
     found = kept(folder)
     if found is None:
         return None
@@ -210,7 +224,16 @@ def kept(folder: Path) -> Profile | None:
     except (KeyError, TypeError) as error:
         raise ImproperlyConfigured(f"{path} is not complete: {error}.") from None
     password = env.text("DATABASE_PASSWORD") or _kept_password(folder, profile, where)
-    return replace(profile, password=password).checked()
+    return replace(profile, password=password or password_of_the_environment()).checked()
+
+
+def keeps_a_password(folder: Path) -> bool:
+    """Whether `keep` put one somewhere."""
+    try:
+        where = json.loads((folder / KEPT).read_text(encoding="utf-8"))["password_in"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return where in {"file", "keychain"}
 
 
 def keep(folder: Path, profile: Profile, kept_in: str) -> None:
@@ -234,6 +257,10 @@ def keep(folder: Path, profile: Profile, kept_in: str) -> None:
 
 def check_keeping(profile: Profile, kept_in: str) -> None:
     """Raises ImproperlyConfigured where it cannot be kept so; asked before a long move that ends with it."""
+    if env.text("DATABASE_PASSWORD") not in {"", profile.password}:
+        raise ImproperlyConfigured(
+            "DATABASE_PASSWORD holds another password than this one and comes first: change it, or remove it."
+        )
     if "sslpassword" in profile.options:
         raise ImproperlyConfigured("sslpassword is a secret: take a key without a passphrase, mode 0600.")
     if kept_in == "keychain":

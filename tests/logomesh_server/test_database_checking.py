@@ -627,6 +627,8 @@ def test_the_command_tells_verdicts_and_exit_codes(department: Server, tmp_path:
     assert done.returncode == 1
     assert "does not take this password" in done.stdout
     assert "Traceback" not in done.stderr
+    done = manage(tmp_path / "data", "database", "test", "--host", "localhost", "--port", "99999")
+    assert (done.returncode, "no number from 1 to 65535" in done.stderr) == (1, True)
 
 
 def test_choosing_a_database_keeps_its_secret(department: Server, tmp_path: Path) -> None:

@@ -205,6 +205,13 @@ def test_an_interrupted_move_goes_on(two_schemas: tuple[Server, dict[str, str], 
             database="department",
         )
         assert rows[0] > 0
+    # Killed after the end, before the next start's database was written down: the same command says it again.
+    again = manage(data, *line, **old)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "Now start the server with" in again.stdout
+    made.sql("CREATE SCHEMA third AUTHORIZATION lab", database="department")
+    elsewhere = manage(data, "database", "move", *where(made, data / "password", "third"), **old)
+    assert (elsewhere.returncode, "There is nothing to move" in elsewhere.stderr) == (1, True)
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         made.sql("UPDATE old.sync_spacehead SET head = head + 1", database="department")
     new = {**old, "LOGOMESH_DB_SCHEMA": "new"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from logomesh_server.database import moves, pages, profile
+from logomesh_server.database.checking import examine
 from logomesh_server.database.moving import Progress
+from logomesh_server.database.needs import of_this_server
+from logomesh_server.database.verdicts import usable
 from tests.logomesh_server.servers import PASSWORD, Server, server
 from tests.people import People
 from workspaces.models import AuditEntry
@@ -138,6 +142,8 @@ def test_the_environment_comes_first(operator: Client, department: Server) -> No
     "changed",
     [
         {"by": "url", "url": "postgresql://lab:pass/word@127.0.0.1/department"},
+        {"by": "url", "url": "postgresql://lab:p@pass/word@127.0.0.1/department"},
+        {"by": "url", "url": "postgresql://lab:12#pass/word@127.0.0.1/department"},
         {"by": "url", "url": "mysql://lab:pass%2Fword@127.0.0.1/department"},
         {"by": "url", "url": "postgresql://lab:pass%2Fword@127.0.0.1/department?sslkeylogfile=keys"},
         {"by": "url", "url": "postgresql://lab:pass%2Fword@127.0.0.1/department?nonsense=1"},
@@ -183,6 +189,19 @@ def test_the_present_password_goes_to_no_other_server(
         with monkeypatch.context() as service:
             service.setenv("DATABASE_PASSWORD", PASSWORD)
             assert pages.asked_for(fields(department, password="", **changed)).password == ""
+
+
+def test_the_password_of_libpq_s_environment_is_for_the_configured_database_alone(
+    department: Server, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    found = examine(pages.asked_for(fields(department, password="")), of_this_server())
+    [failed] = [verdict for verdict in found if verdict.failed]
+    assert "wants a password" in failed.finding
+    monkeypatch.setenv("DATABASE_URL", department.url("department", "lab"))
+    used = profile.chosen(data)
+    assert used is not None
+    assert usable(examine(replace(used, schema=("logomesh",)), of_this_server()))
 
 
 def test_a_move_is_told_as_it_is(operator: Client, data: Path) -> None:

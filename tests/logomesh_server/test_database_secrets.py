@@ -138,3 +138,21 @@ def test_another_place_leaves_no_secret_in_the_first(department: Server, tmp_pat
         done = manage(data, *line, "--ask-password", "--keep-password", keep, given=PASSWORD + "\n")
         assert done.returncode == 0, done.stderr
         assert (data / "database-password").exists() is kept
+
+
+def test_the_environment_s_password_replaces_the_kept_one_only_where_it_says_so(
+    department: Server, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    line = ["--url", department.url("department", "lab"), "--schema", "logomesh", "--ask-password"]
+    another = {"DATABASE_PASSWORD": "of another database"}
+    for act in ("set", "move"):
+        refused = manage(data, "database", act, *line, given=PASSWORD + "\n", **another)
+        assert (refused.returncode, "comes first" in refused.stderr) == (1, True), refused.stderr
+        assert not (data / "database.json").exists()
+    assert manage(data, "database", "set", *line, given=PASSWORD + "\n").returncode == 0
+    told = manage(data, "check", **another)
+    assert "logomesh.W008" in told.stderr
+    assert "logomesh.W008" not in manage(data, "check").stderr
+    for secret in (PASSWORD, another["DATABASE_PASSWORD"]):
+        assert secret not in told.stderr + told.stdout

@@ -255,7 +255,7 @@ def _address(parser: CommandParser) -> None:
     parser.add_argument("--service", help="a name in libpq's service file")
     for name in ("host", "database", "user", *TLS, "passfile"):
         parser.add_argument(f"--{name}")
-    parser.add_argument("--port", type=int)
+    parser.add_argument("--port")
     parser.add_argument("--schema", help="ours; further ones, comma-separated, are only read")
     parser.add_argument("--password-file", metavar="FILE", help="holds the password")
     parser.add_argument("--ask-password", action="store_true", help="at the terminal, or from a pipe")
@@ -264,7 +264,7 @@ def _address(parser: CommandParser) -> None:
 def _given(options: dict[str, Any]) -> Profile | None:
     """The database that the options name; None where they name none. Raises ImproperlyConfigured."""
     asked = options["password_file"] or options["ask_password"]
-    return named(options, _password(options), spare="" if asked else env.text("DATABASE_PASSWORD"))
+    return named(options, _password(options), spare="" if asked else profile.password_of_the_environment())
 
 
 def _password(options: dict[str, Any]) -> str:
