@@ -18,7 +18,9 @@ from logomesh_client import PROTOCOL_VERSION
 from logomesh_client.wire import (
     Address,
     BadAddress,
+    BadToken,
     Problem,
+    ProxyFailed,
     Server,
     TimedOut,
     Timeouts,
@@ -79,8 +81,12 @@ def examine(
         yield Step("proxy", "ok", "None is used.")
         way = address
     else:
+        try:
+            way = address_of_proxy(proxy)
+        except BadAddress as error:
+            yield Step("proxy", "failed", str(error), ProxyFailed.remedy)
+            return
         yield Step("proxy", "ok", f"The environment names {proxy}; all goes through it.")
-        way = address_of_proxy(proxy)
     for look in (_dns, _tcp):
         step = _timed(look, way, timeouts)
         yield step
@@ -96,6 +102,9 @@ def examine(
     except TlsFailed as error:
         yield _failed("tls", error)
         return
+    except BadToken as error:
+        yield Step("token", "failed", str(error), "Sign in: logomesh login")
+        return
     with server:
         yield from _ask(server, token)
 
@@ -104,14 +113,14 @@ def _ask(server: Server, token: str | None) -> Iterator[Step]:
     started = time.monotonic()
     try:
         answer = server.transport.send("GET", "about")
-        about = server.transport.json_in(answer)
-        step = _version(about)
+        asked_at = time.time() - (time.monotonic() - started) / 2
+        step = _version(answer.json())
     except WireError as error:
         step = _failed("server", error)
     yield _with_time(step, started)
     if step.result == "failed":
         return
-    yield _clock(answer.headers.get("Date", ""), time.time() - answer.elapsed.total_seconds() / 2)
+    yield _clock(answer.headers.get("Date", ""), asked_at)
     yield _timed(_latency, server)
     if token is None:
         yield Step("token", "failed", "There is none for this server.", "Sign in: logomesh login")
@@ -222,10 +231,10 @@ def _tls_remedy(error: ssl.SSLError) -> str:
 
 
 def _version(about: Any) -> Step:
-    if not isinstance(about, dict) or "protocol_versions" not in about:
+    spoken = about.get("protocol_versions") if isinstance(about, dict) else None
+    if not isinstance(spoken, list) or not all(isinstance(one, int) for one in spoken):
         return Step("server", "failed", "What answers is no LogoMesh server.", "Check the address.")
     named = f"{about.get('name')} {about.get('version')}"
-    spoken = about["protocol_versions"]
     if PROTOCOL_VERSION in spoken:
         return Step("server", "ok", f"{named}, protocol {PROTOCOL_VERSION}.")
     older = max(spoken, default=0) < PROTOCOL_VERSION

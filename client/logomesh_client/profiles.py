@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from logomesh_client.places import config_folder, write_atomically
+from logomesh_client.places import config_folder, only_one, write_atomically
 from logomesh_client.wire import Address, Server, Timeouts
 
 TYPE: Final = "logomesh-server"
@@ -74,18 +74,21 @@ class Profile:
 
 
 class Profiles:
-    """All profiles of a person: a small file, written whole each time."""
+    """All profiles of a person: a small file, written whole each time, by one process at a time."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.file = (folder or config_folder()) / "profiles.json"
+        self._lock = self.file.with_name(".profiles.lock")
 
     def all(self) -> list[Profile]:
         try:
             found = orjson.loads(self.file.read_bytes())
+            if not isinstance(found["profiles"], list):
+                raise TypeError("no list of profiles")
             return [_parsed(one) for one in found["profiles"]]
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadProfile(
                 f"{self.file} cannot be read ({error}). Move it away and sign in again with `logomesh login`;"
                 " attached files lose nothing."
@@ -111,19 +114,21 @@ class Profiles:
 
     def keep(self, profile: Profile) -> Profile:
         """Add it, or put it in the place of the one with its id or name. The first one is the default."""
-        others = [one for one in self.all() if one.id != profile.id and one.name != profile.name]
-        if not others:
-            profile = replace(profile, is_default=True)
-        if profile.is_default:
-            others = [replace(one, is_default=False) for one in others]
-        self._write([*others, profile])
+        with only_one(self._lock):
+            others = [one for one in self.all() if one.id != profile.id and one.name != profile.name]
+            if not others:
+                profile = replace(profile, is_default=True)
+            if profile.is_default:
+                others = [replace(one, is_default=False) for one in others]
+            self._write([*others, profile])
         return profile
 
     def remove(self, profile: Profile) -> None:
-        left = [one for one in self.all() if one.id != profile.id]
-        if left and profile.is_default:
-            left[0] = replace(left[0], is_default=True)
-        self._write(left)
+        with only_one(self._lock):
+            left = [one for one in self.all() if one.id != profile.id]
+            if left and profile.is_default:
+                left[0] = replace(left[0], is_default=True)
+            self._write(left)
 
     def _write(self, profiles: list[Profile]) -> None:
         content = {"version": 1, "profiles": [profile.as_json() for profile in profiles]}
@@ -131,15 +136,17 @@ class Profiles:
 
 
 def _parsed(one: dict[str, Any]) -> Profile:
+    """A profile as it stands in the file. Raises ValueError, KeyError or TypeError for what is none."""
     connection = one["connection"]
+    ca = connection.get("ca")
     return Profile(
         id=str(one["id"]),
         name=str(one["name"]),
-        url=str(connection["url"]),
+        url=Address.parse(str(connection["url"])).url,
         is_default=bool(one["is_default"]),
         sync_mode=SyncMode(one["sync_mode"]),
         email=str(connection.get("email") or ""),
-        ca=connection.get("ca"),
+        ca=None if ca is None else str(ca),
         device=str(connection.get("device") or ""),
-        rules=dict(one.get("rules") or {}),
+        rules={str(tag): str(space) for tag, space in dict(one.get("rules") or {}).items()},
     )

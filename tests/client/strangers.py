@@ -76,7 +76,7 @@ def answering(status: int, headers: dict[str, str], body: bytes = b"") -> type[Q
 
     class One(Quiet):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.send_response_only(status)  # without a date of its own
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()

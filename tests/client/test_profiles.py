@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import keyring
 import keyring.backend
+import keyring.backends.fail
 import pytest
 
 from logomesh_client.places import write_atomically
 from logomesh_client.profiles import BadProfile, Profile, Profiles, SyncMode
-from logomesh_client.secrets import NoKeychain, Secrets
+from logomesh_client.secrets import BadSecrets, NoKeychain, Secrets
 from logomesh_client.wire import BadAddress
+from tests.logomesh_server.processes import ROOT
 
 
 class Keychain(keyring.backend.KeyringBackend):
@@ -144,3 +149,86 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
             write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
     assert list(path.parent.iterdir()) == [path]
+
+
+_MANY = """
+import sys
+from pathlib import Path
+from logomesh_client.profiles import Profile, Profiles
+from logomesh_client.secrets import Secrets
+folder, name = Path(sys.argv[1]), sys.argv[2]
+for number in range(15):
+    Profiles(folder).keep(Profile.new(f"{name} {number}", f"https://{name}{number}.example"))
+    Secrets(folder).keep(f"{name}:{number}", "lm_secret")
+"""
+
+
+def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "client"), "LOGOMESH_SECRETS": "file"}
+    running = [
+        subprocess.Popen([sys.executable, "-c", _MANY, str(tmp_path), name], env=environment)
+        for name in ("one", "two", "three")
+    ]
+    assert [each.wait(60) for each in running] == [0, 0, 0]
+    assert len(Profiles(tmp_path).all()) == 45
+    assert len(json.loads((tmp_path / "secrets.json").read_bytes())) == 45
+    assert sum(one.is_default for one in Profiles(tmp_path).all()) == 1
+
+
+def test_a_keychain_that_is_locked_is_no_missing_token(tmp_path: Path, keychain: Keychain) -> None:
+    secrets = Secrets(tmp_path)
+    secrets.keep("profile:1", "lm_secret")
+    keychain.broken = True
+    with pytest.raises(NoKeychain) as raised:
+        secrets.get("profile:1")
+    assert "lm_secret" not in str(raised.value)
+
+
+def test_where_there_never_was_a_keychain_there_is_just_no_token(tmp_path: Path) -> None:
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    try:
+        assert Secrets(tmp_path).get("profile:1") is None
+        assert "there is none" in Secrets(tmp_path).keep("profile:1", "lm_secret")
+    finally:
+        keyring.set_keyring(before)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"profile:1": 7}', b"\xff", b'{"profile:2"'])
+def test_damaged_secrets_are_kept_aside_and_said(content: bytes, tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path)
+    secrets._chosen = "file"
+    (tmp_path / "secrets.json").write_bytes(content)
+    with pytest.raises(BadSecrets, match=r"secrets\.json"):
+        secrets.get("profile:1")
+    with pytest.raises(BadSecrets):
+        secrets.keep("profile:1", "lm_secret")  # it might overwrite what somebody can still mend
+    assert (tmp_path / "secrets.json").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"profiles": {}}',
+        '{"profiles": [7]}',
+        '{"profiles": [{"id": "1", "name": "a", "is_default": true, "sync_mode": "hybrid",'
+        ' "connection": 7}]}',
+        '{"profiles": [{"id": "1", "name": "a", "is_default": true, "sync_mode": "hybrid",'
+        ' "connection": {"url": "https://[::1"}}]}',
+        '{"profiles": [{"id": "1", "name": "a", "is_default": true, "sync_mode": "of tomorrow",'
+        ' "connection": {"url": "https://lab.example"}}]}',
+    ],
+)
+def test_damaged_profiles_are_said(content: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.json").write_text(content)
+    with pytest.raises(BadProfile, match=r"profiles\.json"):
+        Profiles(tmp_path).all()
+    with pytest.raises(BadProfile):
+        Profiles(tmp_path).keep(Profile.new("lab", "lab.example"))
+    assert (tmp_path / "profiles.json").read_text() == content
+
+
+def test_the_end_of_a_line_belongs_to_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGOMESH_TOKEN", "lm_environment\n")
+    assert Secrets(tmp_path).get("profile:1") == "lm_environment"

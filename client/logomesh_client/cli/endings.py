@@ -11,8 +11,8 @@ from typing import Any
 from logomesh_client.file import NotAttached, NotLogoMesh
 from logomesh_client.places import log_folder
 from logomesh_client.profiles import BadProfile
-from logomesh_client.secrets import NoKeychain
-from logomesh_client.wire import BadAddress, CutOff, Problem, TlsFailed, Unreachable
+from logomesh_client.secrets import BadSecrets, NoKeychain
+from logomesh_client.wire import BadAddress, BadToken, CutOff, Problem, TlsFailed, Unreachable
 
 
 class Exit(IntEnum):
@@ -84,8 +84,14 @@ def ending(error: Exception) -> Ending:
             return Ending(Exit.FILE, "file-unreadable", f"The file cannot be used: {error}.", remedy)
         case BadProfile() | BadAddress():
             return Ending(Exit.USAGE, "usage", str(error))
+        case BadToken():
+            remedy = "Look at LOGOMESH_TOKEN if it is set, or sign in again: logomesh login"
+            return Ending(Exit.SIGN_IN, "sign-in", str(error), remedy)
+        case BadSecrets():
+            remedy = "Move it away and sign in again with `logomesh login`; attached files lose nothing."
+            return Ending(Exit.USAGE, "secrets", str(error), remedy)
         case NoKeychain():
-            remedy = "Unset LOGOMESH_SECRETS, or set it to `file`."
+            remedy = "Unlock it; or set LOGOMESH_SECRETS to `file` and sign in again."
             return Ending(Exit.USAGE, "no-keychain", f"The keychain cannot be used: {error}.", remedy)
         case OSError():
             where = f"{error.filename}: " if error.filename else ""

@@ -14,8 +14,8 @@ from logomesh_client.cli.saying import Voice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-existing_file: click.Path = click.Path(exists=True, dir_okay=False, path_type=Path)  # type: ignore[type-var]
-new_file: click.Path = click.Path(dir_okay=False, path_type=Path)  # type: ignore[type-var]
+existing_file: click.Path = click.Path(exists=True, dir_okay=False, path_type=Path)
+new_file: click.Path = click.Path(dir_okay=False, path_type=Path)
 
 
 def with_desk(command: F) -> F:
@@ -23,9 +23,11 @@ def with_desk(command: F) -> F:
 
     @click.option("--json", "json_", is_flag=True, help="Print JSON for scripts.")
     @click.option("--profile", metavar="NAME", help="The profile to use.")
-    @click.pass_obj
+    @click.pass_context
     @wraps(command)
-    def called(desk: Desk, *args: Any, json_: bool, profile: str | None, **options: Any) -> Any:
+    def called(context: click.Context, *args: Any, **options: Any) -> Any:
+        desk: Desk = context.obj
+        json_, profile = options.pop("json_"), options.pop("profile")
         if json_:
             desk.voice = Voice(True)
         if profile is not None:

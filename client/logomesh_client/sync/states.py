@@ -39,5 +39,5 @@ def after(error: WireError) -> Standing:
             return Standing(State.ATTENTION, words)
         return Standing(State.DEGRADED, words, error.retry_after)
     if isinstance(error, Unreachable | CutOff):
-        return Standing(State.OFFLINE, str(error))
+        return Standing(State.OFFLINE, str(error), error.retry_after)
     return Standing(State.DEGRADED, str(error))

@@ -2,6 +2,7 @@
 
 from logomesh_client.wire.addresses import Address, BadAddress
 from logomesh_client.wire.errors import (
+    BadToken,
     CutOff,
     DnsFailed,
     Interrupted,
@@ -26,6 +27,7 @@ __all__ = [
     "Address",
     "Backoff",
     "BadAddress",
+    "BadToken",
     "CutOff",
     "DnsFailed",
     "Event",

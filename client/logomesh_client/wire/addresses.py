@@ -7,6 +7,8 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
+
 
 class BadAddress(ValueError):
     """A text that cannot be the address of a server. Its words say why."""
@@ -31,14 +33,16 @@ class Address:
         try:
             parts = urlsplit(text)
             port = parts.port
-        except ValueError as error:
-            raise BadAddress(f"{text[:200]} is no address: {error}.") from None
+        except ValueError:
+            raise BadAddress(f"{_after_name(text)[:200]} is no address.") from None
         if parts.scheme not in ("http", "https"):
             raise BadAddress(f"An address begins with https:// or http://, not {parts.scheme[:20]}://.")
         if not parts.hostname or any(c.isspace() for c in text):
             raise BadAddress("An address looks like https://logomesh.lab.example.")
         if parts.username or parts.password:
             raise BadAddress("Leave name and password out of the address; `logomesh login` asks for them.")
+        if not _can_be_asked(text, parts.hostname):
+            raise BadAddress(f"{parts.hostname[:100]!a} cannot be the name of a machine.")
         path = parts.path.rstrip("/").removesuffix("/api/v1")
         return cls(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), path)
 
@@ -68,15 +72,36 @@ def without_secret(proxy: str | None) -> str | None:
     """A proxy's address as it may be shown."""
     if proxy is None:
         return None
-    parts = urlsplit(proxy)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
+    scheme, sign, rest = proxy.rpartition("://")
+    return f"{scheme}{sign}{_after_name(rest).partition('/')[0]}"
 
 
 def address_of_proxy(proxy: str) -> Address:
-    """Where a proxy listens."""
-    parts = urlsplit(proxy)
-    usual = {"http": 80, "https": 443}.get(parts.scheme, 1080)
-    return Address(parts.scheme, parts.hostname or "", parts.port or usual, "")
+    """Where a proxy listens. Raises `BadAddress`."""
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    usual = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}.get(proxy.partition("://")[0])
+    if not host or usual is None or not _can_be_asked(f"http://{host}", host):
+        raise BadAddress(f"{without_secret(proxy)} cannot be the address of a proxy.")
+    return Address(parts.scheme, host, port or usual, "")
+
+
+def _after_name(text: str) -> str:
+    """An address without the name, and the password, that may stand before an @."""
+    return text.rpartition("@")[2]
+
+
+def _can_be_asked(url: str, host: str) -> bool:
+    """Whether the HTTP library and the system's resolver take it; they have their own ways to fail."""
+    try:
+        httpx.URL(url)
+        host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return True
 
 
 def _is_this_machine(host: str) -> bool:

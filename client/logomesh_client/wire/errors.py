@@ -19,6 +19,12 @@ class WireError(Exception):
     """A request had no good answer. `request_id` finds it in the server's log, if it came that far."""
 
     request_id: str = ""
+    retry_after: float | None = None
+    """Seconds after which the same request may succeed, where somebody said so."""
+
+
+class BadToken(ValueError):
+    """A text that cannot be a token. Its words do not show it."""
 
 
 class Problem(WireError):
@@ -45,7 +51,6 @@ class Problem(WireError):
         self.reason = reason
         """Of `cursor-expired`: purged, rolled-back, cloned, future or foreign."""
         self.retry_after = retry_after
-        """Seconds after which the same request may succeed."""
         self.request_id = request_id
         self.body = body or {}
         """The whole problem, with the members that belong to its type."""
@@ -144,7 +149,6 @@ def problem_in(answer: httpx.Response, content: bytes) -> WireError:
                 str(body["title"]),
                 str(body.get("detail") or "")[:LONGEST_DETAIL],
                 reason=body.get("reason"),
-                retry_after=seconds_in(answer.headers.get("Retry-After", "")),
                 request_id=str(body.get("request_id") or request_id),
                 body=body,
             )
@@ -153,6 +157,7 @@ def problem_in(answer: httpx.Response, content: bytes) -> WireError:
     else:
         error = _stranger(answer)
     error.request_id = error.request_id or request_id
+    error.retry_after = seconds_in(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
     return error
 
 
@@ -163,18 +168,30 @@ def _stranger(answer: httpx.Response) -> WireError:
         return Redirected(f"{host} sends us to {location[:300]}.", location)
     if status == 407:
         return ProxyFailed("The proxy wants a name and a password.")
+    if status == 429:
+        return NotLogoMesh(f"A proxy before {host} asks to wait: there are too many requests.", status)
     if status in (502, 503, 504):
         return NotLogoMesh(f"A proxy before {host} answers {status}: the server behind it is away.", status)
     return NotLogoMesh(f"What answers at {host} is no LogoMesh server (status {status}).", status)
 
 
-def seconds_in(retry_after: str) -> float | None:
-    """The seconds of a Retry-After, which is a number or a date; None where it is neither."""
-    if retry_after.strip().isdigit():
+def seconds_in(retry_after: str, date: str = "") -> float | None:
+    """The seconds of a Retry-After, which is a number or a time; None where it is neither.
+
+    A time is by the clock of whoever sent it, which `date` tells: ours may be hours off.
+    """
+    if retry_after.isascii() and retry_after.strip().isdigit():
         return float(retry_after)
+    until = _moment(retry_after)
+    if until is None:
+        return None
+    return max(0.0, until - (_moment(date) or time.time()))
+
+
+def _moment(date: str) -> float | None:
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, TypeError):
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import httpx
 import orjson
 
+from logomesh_client.wire.bodies import lines_of
 from logomesh_client.wire.errors import CutOff, TimedOut, WireError, unreachable
 from logomesh_client.wire.pacing import Pace
 
@@ -63,40 +64,34 @@ class Pull:
         self._pace.worked()
 
     def _changes(self, answer: httpx.Response) -> Iterator[dict[str, Any]]:
-        for line in _lines(answer):
+        for line in self._lines(answer):
             try:
                 found = orjson.loads(line)
-            except ValueError:
+                if "end" in found:
+                    self._take_end(**found["end"])
+                    return
+                if not (isinstance(found["type"], str) and isinstance(found["id"], str)):
+                    raise TypeError
+            except (ValueError, TypeError, KeyError):
                 raise self._cut(answer, "a line of it is broken") from None
-            if "end" in found:
-                self._take_end(found["end"])
-                return
             self.count += 1
             yield found
         raise self._cut(answer, "its end is missing")
 
-    def _take_end(self, end: dict[str, Any]) -> None:
-        self.cursor, self.head = end["cursor"], end["head"]
-        self.epoch, self.more = end["epoch"], end["more"]
+    def _take_end(self, *, cursor: str, head: int, epoch: str, more: bool, **unknown: Any) -> None:
+        self.cursor, self.head, self.epoch, self.more = cursor, head, epoch, more
+
+    def _lines(self, answer: httpx.Response) -> Iterator[bytes]:
+        try:
+            yield from lines_of(answer)
+        except httpx.HTTPError as error:
+            broken = unreachable(error, answer.request.url.host, None)
+            raise self._cut(answer, f"{broken}".rstrip(".")) from error
 
     def _cut(self, answer: httpx.Response, why: str) -> WireError:
         error = CutOff(f"The feed was cut off after {self.count:,} changes: {why}.")
         error.request_id = answer.request.headers["X-Request-ID"]
         return error
-
-
-def _lines(answer: httpx.Response) -> Iterator[bytes]:
-    """The lines of a stream. Only a line feed ends one: a text may hold U+2028 and the like."""
-    rest = b""
-    try:
-        for part in answer.iter_bytes():
-            *lines, rest = (rest + part).split(b"\n")
-            yield from lines
-    except httpx.HTTPError as error:
-        broken = unreachable(error, answer.request.url.host, None)
-        cut = CutOff(f"The feed was cut off. {broken}")
-        cut.request_id = answer.request.headers["X-Request-ID"]
-        raise cut from error
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import httpx
 import orjson
 
+from logomesh_client.wire.bodies import lines_of
 from logomesh_client.wire.errors import Problem, Unreachable, WireError, unreachable
 from logomesh_client.wire.pacing import Backoff
+
+_LONGEST: Final = 64 * 1024
+"""Bytes of a line; ours have some hundred."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,8 @@ class Live:
                 error = unreachable_
             if self._closed.is_set():
                 return
-            retry_after = error.retry_after if isinstance(error, Problem) else None
             yield Event("lost", error=error)
-            self._closed.wait(self._backoff.wait(retry_after))
+            self._closed.wait(self._backoff.wait(error.retry_after))
 
     def _connected(self) -> Iterator[Event]:
         with self._opened() as answer:
@@ -98,19 +101,17 @@ def _event(name: str, data: str) -> Event | None:
 
 def _messages(answer: httpx.Response) -> Iterator[tuple[str, str]]:
     """(name, data) of each message; of a comment ("", "")."""
-    rest, name, data = b"", "", ""
+    name, data = "", ""
     try:
-        for part in answer.iter_bytes():
-            *lines, rest = (rest + part).split(b"\n")
-            for line in (line.decode(errors="replace").rstrip("\r") for line in lines):
-                if line.startswith(":"):
-                    yield "", ""
-                elif line.startswith("event:"):
-                    name = line[6:].strip()
-                elif line.startswith("data:"):
-                    data += line[5:].strip()
-                elif not line and data:
-                    yield name, data
-                    name, data = "", ""
+        for line in (line.decode(errors="replace").rstrip("\r") for line in lines_of(answer, _LONGEST)):
+            if line.startswith(":"):
+                yield "", ""
+            elif line.startswith("event:"):
+                name = line[6:].strip()
+            elif line.startswith("data:"):
+                data = line[5:].strip()  # ours have one line; of others the last counts
+            elif not line and data:
+                yield name, data
+                name, data = "", ""
     except httpx.HTTPError as error:
         raise unreachable(error, answer.request.url.host, None) from error

@@ -24,6 +24,9 @@ Json = dict[str, Any]
 
 LARGEST_PAGE: Final = 10_000
 LARGEST_PUSH: Final = 1_000
+_IMPORT: Final = {"id": str, "state": str}
+"""What an import has in each answer."""
+_EXPORTED: Final = {"sqlite": "application/vnd.sqlite3", "json": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -80,23 +83,26 @@ class Server:
 
     def spaces(self) -> list[Json]:
         """The spaces that the device may know of, with its role in each (None: it may not be opened)."""
-        return cast(list[Json], self._ask("GET", "spaces")["spaces"])
+        return self._listed("spaces", "spaces")
 
     def workspaces(self) -> list[Json]:
-        return cast(list[Json], self._ask("GET", "workspaces")["workspaces"])
+        return self._listed("workspaces", "workspaces")
 
     def create_space(self, workspace: str, name: str, kind: str = "private") -> Json:
         body = {"workspace": workspace, "name": name, "kind": kind}
         return cast(Json, self._ask("POST", "spaces", body=body, repeatable=False))
 
     def devices(self) -> list[Json]:
-        return cast(list[Json], self._ask("GET", "devices")["devices"])
+        return self._listed("devices", "devices")
 
     def new_device(self, name: str, *, email: str | None = None, password: str | None = None) -> NewDevice:
         """A token for another device: with e-mail address and password, or with the token that is there."""
         auth = (email, password) if email is not None and password is not None else None
-        made = self._ask("POST", "devices", body={"name": name}, repeatable=False, auth=auth)
-        return NewDevice(made["id"], made["name"], made["token"], made["expires_at"])
+        made = self._ask(
+            "POST", "devices", body={"name": name}, repeatable=False, auth=auth,
+            members={"id": str, "name": str, "token": str},
+        )  # fmt: skip
+        return NewDevice(made["id"], made["name"], made["token"], made.get("expires_at"))
 
     def revoke_device(self, device: str) -> None:
         self._ask("DELETE", f"devices/{_part(device)}")
@@ -142,7 +148,10 @@ class Server:
             if epoch is not None:
                 body["epoch"] = epoch
             try:
-                found = self._ask("POST", f"spaces/{_part(space)}/changes", body=body, packed=True)
+                found = self._ask(
+                    "POST", f"spaces/{_part(space)}/changes", body=body, packed=True,
+                    members={"version": int, "results": list},
+                )  # fmt: skip
             except TimedOut as error:
                 if not error.connected or len(piece) <= 1:
                     raise
@@ -161,7 +170,9 @@ class Server:
             size = self.pull_pace.size
             body = {"ids": wanted[:size]}
             try:
-                found += self._ask("POST", f"spaces/{_part(space)}/changes/fetch", body=body)["changes"]
+                found += self._ask(
+                    "POST", f"spaces/{_part(space)}/changes/fetch", body=body, members={"changes": list}
+                )["changes"]
             except TimedOut as error:
                 if not error.connected or size <= 1:
                     raise
@@ -176,7 +187,8 @@ class Server:
         params = scope_params(scope)
         if sector is not None:
             params.append(("sector", str(sector)))
-        return cast(Json, self._ask("GET", f"spaces/{_part(space)}/digest", params=params))
+        members = {"version": int, "sectors": list} if sector is None else {"records": list}
+        return cast(Json, self._ask("GET", f"spaces/{_part(space)}/digest", params=params, members=members))
 
     def record(self, space: str, type_: str, id_: str) -> Json:
         """One record, as in the feed."""
@@ -214,22 +226,25 @@ class Server:
 
     def restore(self, space: str, type_: str, id_: str, version: int, moves_ago: int = 0) -> Json:
         body = {"type": type_, "id": id_, "version": version, "moves_ago": moves_ago}
-        return cast(Json, self._ask("POST", f"spaces/{_part(space)}/restore", body=body))
+        path = f"spaces/{_part(space)}/restore"
+        return cast(Json, self._ask("POST", path, body=body, members={"version": int}))
 
     def move(self, space: str, thoughts: Sequence[str], to: str) -> Json:
         """Thoughts, with all that hangs on them, go to another space."""
         body = {"thoughts": list(thoughts), "to": to}
-        return cast(Json, self._ask("POST", f"spaces/{_part(space)}/move", body=body, repeatable=False))
+        path, members = f"spaces/{_part(space)}/move", {"moved": dict, "left": list}
+        return cast(Json, self._ask("POST", path, body=body, repeatable=False, members=members))
 
     def search(self, words: str, space: str | None = None, limit: int = 20) -> list[Json]:
         params = {"q": words, "limit": str(limit), **({"space": space} if space else {})}
-        return cast(list[Json], self._ask("GET", "search", params=params)["results"])
+        return self._listed("search", "results", params)
 
     @contextmanager
     def export(self, space: str, format_: str = "sqlite") -> Iterator[Iterator[bytes]]:
         """The bytes of an export, as they come. Whoever reads them must see that the last one came."""
         path, params = f"spaces/{_part(space)}/export", {"format": format_}
         with self.transport.open("GET", path, params=params, headers={"Accept": "*/*"}) as answer:
+            require_type(answer, _EXPORTED[format_])
             yield self.transport.parts_of(answer)
 
     # Migration
@@ -249,13 +264,13 @@ class Server:
     def create_import(self, space: str, upload: str) -> Json:
         """Hand a complete upload over to be assessed for a space."""
         body = {"space": space, "upload": upload}
-        return cast(Json, self._ask("POST", "imports", body=body, repeatable=False))
+        return cast(Json, self._ask("POST", "imports", body=body, repeatable=False, members=_IMPORT))
 
     def imports(self) -> list[Json]:
-        return cast(list[Json], self._ask("GET", "imports")["imports"])
+        return self._listed("imports", "imports")
 
     def find_import(self, import_: str) -> Json:
-        return cast(Json, self._ask("GET", f"imports/{_part(import_)}"))
+        return cast(Json, self._ask("GET", f"imports/{_part(import_)}", members=_IMPORT))
 
     def start_import(
         self,
@@ -267,15 +282,20 @@ class Server:
     ) -> Json:
         """`choices`: `existing`, `orphans`, `missing_tags`, `ids`, where not the default is wanted."""
         body = {"strategy": strategy, "filters": filters or {}, "dry_run": dry_run, **choices}
-        return cast(Json, self._ask("POST", f"imports/{_part(import_)}/start", body=body, repeatable=False))
+        path = f"imports/{_part(import_)}/start"
+        return cast(Json, self._ask("POST", path, body=body, repeatable=False, members=_IMPORT))
 
     def act_on_import(self, import_: str, act: str) -> Json:
         """`pause`, `resume`, `cancel`, `undo` or `salvage`."""
-        return cast(Json, self._ask("POST", f"imports/{_part(import_)}/{act}", repeatable=False))
+        path = f"imports/{_part(import_)}/{act}"
+        return cast(Json, self._ask("POST", path, repeatable=False, members=_IMPORT))
 
     def set_aside(self, import_: str) -> list[Json]:
         """The rows of an import that could not become records."""
         return self._all_pages(f"imports/{_part(import_)}/set-aside", "rows", {})
+
+    def _listed(self, path: str, member: str, params: dict[str, str] | None = None) -> list[Json]:
+        return cast(list[Json], self._ask("GET", path, params=params, members={member: list})[member])
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         return self.transport.ask(method, path, **options)
@@ -285,9 +305,9 @@ class Server:
     ) -> list[Json]:
         found: list[Json] = []
         while limit is None or len(found) < limit:
-            page = self._ask("GET", path, params=params)
+            page = self._ask("GET", path, params=params, members={member: list})
             found += page[member]
-            if not page["cursor"]:
+            if not page.get("cursor"):
                 break
             params = {**params, "cursor": page["cursor"]}
         return found[:limit]

@@ -17,11 +17,14 @@ import truststore
 import zstandard
 
 from logomesh_client import VERSION
-from logomesh_client.wire.addresses import Address, without_secret
+from logomesh_client.wire.addresses import Address, BadAddress, address_of_proxy, without_secret
+from logomesh_client.wire.bodies import PACKINGS, TooLarge, parts_of, whole
 from logomesh_client.wire.errors import (
+    BadToken,
     Interrupted,
     NotLogoMesh,
     Problem,
+    ProxyFailed,
     TimedOut,
     TlsFailed,
     Unreachable,
@@ -50,6 +53,39 @@ class Timeouts:
     """Without a byte on the stream of live events; the server sends a comment every 15 s."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+    host: str
+    request_id: str
+
+    def json(self) -> Any:
+        """Its JSON, or None where it has no body. Raises `NotLogoMesh`, or `Interrupted` for half of one."""
+        if self.status == 204:
+            return None
+        if _type_of(self.headers) != JSON:
+            raise self.stranger()
+        try:
+            return orjson.loads(self.content)
+        except ValueError:
+            error = Interrupted(f"The answer of {self.host} is broken.")
+            error.request_id = self.request_id
+            raise error from None
+
+    def header(self, name: str) -> str:
+        """A header that our server always sends here. Raises `NotLogoMesh`."""
+        if (found := self.headers.get(name)) is None:
+            raise self.stranger()
+        return str(found)
+
+    def stranger(self) -> NotLogoMesh:
+        return _stranger(self.host, self.status, self.request_id)
+
+
 class Transport:
     """Sends requests to one server. May be used by several threads."""
 
@@ -67,8 +103,15 @@ class Transport:
         self.timeouts = timeouts
         self._patience, self._wait = patience, wait
         self._proxy = self.address.proxy
-        headers = {"User-Agent": f"logomesh-client/{VERSION}", "Accept": JSON}
+        if self._proxy is not None:
+            _require_usable(self._proxy)
+        headers = {
+            "User-Agent": f"logomesh-client/{VERSION}",
+            "Accept": JSON,
+            "Accept-Encoding": PACKINGS,
+        }
         if token is not None:
+            _require_token(token)
             headers["Authorization"] = f"Token {token}"
         self._http = httpx.Client(
             base_url=f"{self.address.url}/api/v1",
@@ -93,17 +136,25 @@ class Transport:
         repeatable: bool = True,
         auth: tuple[str, str] | None = None,
         packed: bool = False,
+        members: Mapping[str, type] = {},
     ) -> Any:
         """The answer as JSON (None where it has no body). With patience, passing failures are tried again.
 
         `repeatable`: whether sending it twice does no harm, so that it may be sent again after a
-        lost answer. `packed`: whether the place takes a body in zstd.
+        lost answer. `packed`: whether the place takes a body in zstd. `members`: what the answer must have
+        to be that of a LogoMesh server.
         """
         headers, content = _encoded(body, packed)
 
         def once() -> Any:
             answer = self.send(method, path, params=params, headers=headers, content=content, auth=auth)
-            return self.json_in(answer)
+            found = answer.json()
+            if members and not isinstance(found, dict):
+                raise answer.stranger()
+            for name, kind in members.items():
+                if not isinstance(found.get(name), kind):
+                    raise answer.stranger()
+            return found
 
         return self.patiently(once, repeatable=repeatable)
 
@@ -121,7 +172,7 @@ class Transport:
             except Unreachable as failure:
                 if not (repeatable and failure.is_passing):
                     raise
-                error, wait = failure, backoff.wait()
+                error, wait = failure, backoff.wait(failure.retry_after)
             if time.monotonic() + wait > until:
                 raise error
             self._wait(wait)
@@ -135,12 +186,15 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         auth: tuple[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> Answer:
         """A whole answer that is no error."""
         with self.open(method, path, params=params, headers=headers, content=content, auth=auth) as answer:
             with self._translated(answer.request):
-                answer.read()
-            return answer
+                found = whole(answer)
+            return Answer(
+                answer.status_code, answer.headers, found,
+                answer.request.url.host, answer.request.headers["X-Request-ID"],
+            )  # fmt: skip
 
     @contextmanager
     def open(
@@ -168,7 +222,7 @@ class Transport:
         try:
             if not answer.is_success:
                 with self._translated(request):
-                    content = _beginning(answer)
+                    content = _problem_of(answer)
                 raise problem_in(answer, content)
             yield answer
         finally:
@@ -177,17 +231,7 @@ class Transport:
     def parts_of(self, answer: httpx.Response) -> Iterator[bytes]:
         """The body of an open answer, as it comes."""
         with self._translated(answer.request):
-            yield from answer.iter_bytes()
-
-    def json_in(self, answer: httpx.Response) -> Any:
-        """The JSON of an answer, or None where it has no body."""
-        if answer.status_code == 204:
-            return None
-        require_type(answer, JSON)
-        try:
-            return orjson.loads(answer.content)
-        except ValueError:
-            raise _no_server(answer) from None
+            yield from parts_of(answer)
 
     @contextmanager
     def _translated(self, request: httpx.Request) -> Iterator[None]:
@@ -212,15 +256,32 @@ def tls_context(ca: Path | str | None) -> ssl.SSLContext:
 
 def require_type(answer: httpx.Response, content_type: str) -> None:
     """Raises `NotLogoMesh` for a log-in page or another site that answers with success."""
-    if answer.headers.get("Content-Type", "").partition(";")[0].strip() != content_type:
-        raise _no_server(answer)
+    if _type_of(answer.headers) != content_type:
+        request = answer.request
+        raise _stranger(request.url.host, answer.status_code, request.headers["X-Request-ID"])
 
 
-def _no_server(answer: httpx.Response) -> WireError:
-    host = answer.request.url.host
-    error = NotLogoMesh(f"What answers at {host} is no LogoMesh server.", answer.status_code)
-    error.request_id = answer.request.headers["X-Request-ID"]
+def _type_of(headers: httpx.Headers) -> str:
+    return str(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+
+def _stranger(host: str, status: int, request_id: str) -> NotLogoMesh:
+    error = NotLogoMesh(f"What answers at {host} is no LogoMesh server.", status)
+    error.request_id = request_id
     return error
+
+
+def _require_usable(proxy: str) -> None:
+    try:
+        address_of_proxy(proxy)
+    except BadAddress as error:
+        raise ProxyFailed(str(error)) from None
+
+
+def _require_token(token: str) -> None:
+    """The HTTP library would show in its error what it cannot send."""
+    if not token or not token.isascii() or not all(sign.isprintable() and sign != " " for sign in token):
+        raise BadToken("The token has signs that no token has, such as a space or the end of a line.")
 
 
 def _encoded(body: Any, packed: bool) -> tuple[dict[str, str], bytes | None]:
@@ -235,11 +296,9 @@ def _encoded(body: Any, packed: bool) -> tuple[dict[str, str], bytes | None]:
     return headers, content
 
 
-def _beginning(answer: httpx.Response) -> bytes:
-    """An error is short; of what is not, only so much is read."""
-    found = b""
-    for part in answer.iter_bytes():
-        found += part
-        if len(found) > _LARGEST_PROBLEM:
-            break
-    return found
+def _problem_of(answer: httpx.Response) -> bytes:
+    """The body of an error, which is short; what is not is none of ours."""
+    try:
+        return whole(answer, _LARGEST_PROBLEM)
+    except TooLarge:
+        return b""
