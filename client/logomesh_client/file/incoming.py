@@ -9,8 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from operator import attrgetter
+from time import monotonic
+from typing import Any, Final
 
 import orjson
 
@@ -33,6 +34,10 @@ from logomesh_client.records import TYPES, Record
 
 _PARENTS = frozenset(NUMBERS[name] for name in ("thoughts", "segments", "tags"))
 _TAGS = NUMBERS["tags"]
+_MOST_IN_BATCH: Final = 10_000
+_LARGEST_BATCH: Final = 16 * 1024 * 1024
+_LONGEST_BATCH: Final = 1.0
+"""Seconds after which what came over a slow line is applied, and not waited for more."""
 
 
 @dataclass(slots=True)
@@ -49,6 +54,8 @@ class _Incoming:
     hash: int = 0
     sector: int = -1
     cells: list[Cell] | None = None
+    place: str = ""
+    """Where it comes among others of its kind that may be applied in any order."""
 
 
 class Incoming:
@@ -64,19 +71,37 @@ class Incoming:
         """
         source = iter(changes)
         applied = 0
-        while piece := self._prepared(source):
-            with self.store.writing(), self.pace.step(len(piece)):
-                applied += _Piece(self.store, self.rows, space, anew).take(piece)
+        while batch := self._batch(source):
+            while piece := self._piece(batch):
+                with self.store.writing(), self.pace.step(len(piece)):
+                    applied += _Piece(self.store, self.rows, space, anew).take(piece)
         return applied
 
-    def _prepared(self, changes: Iterator[dict[str, Any]]) -> list[_Incoming]:
-        """What the next transaction applies: not too many changes, nor too large ones."""
-        piece, size = [], 0
-        for change in islice(changes, self.pace.size):
-            piece.append(self._prepare(change))
-            size += len(piece[-1].data)
-            if size > LARGEST_PIECE:
+    def _batch(self, changes: Iterator[dict[str, Any]]) -> list[_Incoming]:
+        """The next changes, worked out, last first; parents before children, neighbours together.
+
+        LogoMesh's ids are random. A transaction whose records lie side by side in the indexes of the file
+        changes a few pages of those, and not nearly all of them.
+        """
+        batch: list[_Incoming] = []
+        size, until = 0, monotonic() + _LONGEST_BATCH
+        for change in changes:
+            one = self._prepare(change)
+            batch.append(one)
+            size += len(one.data)
+            if len(batch) == _MOST_IN_BATCH or size > _LARGEST_BATCH or monotonic() > until:
                 break
+        batch.sort(key=attrgetter("kind", "place"))
+        batch.reverse()
+        return batch
+
+    def _piece(self, batch: list[_Incoming]) -> list[_Incoming]:
+        """Takes from a batch what the next transaction applies: not too many changes, nor too large ones."""
+        piece: list[_Incoming] = []
+        size = 0
+        while batch and len(piece) < self.pace.size and size <= LARGEST_PIECE:
+            piece.append(batch.pop())
+            size += len(piece[-1].data)
         return piece
 
     def _prepare(self, change: dict[str, Any]) -> _Incoming:
@@ -84,16 +109,19 @@ class Incoming:
         if kind is None or (kind != CONFLICT and not TYPES[change["type"]].hashed):
             return _Incoming(0, "", 0, None)  # of a newer server
         id_, version = change["id"], change["version"]
+        table = self.store.by_number.get(kind)
         record = change.get("record")
         if record is None:
-            return _Incoming(kind, id_, version, None, "out_of_scope" in change)
+            one = _Incoming(kind, id_, version, None, "out_of_scope" in change)
+            one.place = id_ if table and table.any_order else ""
+            return one
         for name in ("type", "id", "version"):
             record.pop(name, None)
         one = _Incoming(kind, id_, version, record)
         one.data, one.hash, one.sector = encoded(kind, id_, record)
-        table = self.store.by_number.get(kind)
         if table is not None:
             one.cells = table.write(id_, record)
+            one.place = id_ if table.any_order else ""
         return one
 
 
@@ -170,19 +198,17 @@ class _Piece:
         if not fresh:
             return 0
         if table is None:
-            for one in fresh:
-                self._keep(one, shown=False)
+            self._keep(fresh, shown=False)
             return len(fresh)
         fresh = list({one.id: one for one in fresh}.values())
         hidden = self._hidden() if self.several and table.type.parents else set()
         if not hidden and table.keyed and self._insert_all(table, fresh):
-            for one in fresh:
-                self._keep(one, shown=True)
+            self._keep(fresh, shown=True)
             return len(fresh)
         return sum(self._take_one(table, one, hidden) for one in fresh)
 
     def _insert_all(self, table: RowTable, fresh: list[_Incoming]) -> bool:
-        if any("extra" in (one.record or ()) and RawText in map(type, one.cells or ()) for one in fresh):
+        if any(RawText in map(type, one.cells or ()) for one in fresh if "extra" in (one.record or ())):
             return False  # only an original can be such a text
         db = self.store.db
         marks = ", ".join("?" * len(table.columns))
@@ -200,10 +226,10 @@ class _Piece:
         db.execute("RELEASE logomesh_sync")
         return True
 
-    def _keep(self, one: _Incoming, shown: bool) -> None:
-        if one.sector >= 0:
-            self.ledger.count_new(one.sector, one.hash)
-        self.ledger.add_encoded(one.kind, one.id, one.version, one.hash, shown, one.data)
+    def _keep(self, fresh: list[_Incoming], shown: bool) -> None:
+        self.ledger.add(
+            [(one.kind, one.id, one.version, one.hash, shown, one.data, one.sector) for one in fresh]
+        )
 
     def _take_one(self, table: RowTable, one: _Incoming, hidden: set[Ref]) -> int:
         """A record that was not here, with a look at what is in its place."""

@@ -98,6 +98,10 @@ class RowTable:
             set(index) <= set(self.key) for index in shape.unique
         )
         """Whether SQLite itself refuses a second row for a record."""
+        self.any_order = self.keyed and all(set(index) <= set(self.key) for index in shape.unique)
+        """Whether no row can take another's place, nor shows in the order in which rows were written."""
+        if self.type.name == "segments":
+            self.any_order &= {"sort_order", "created_at"} <= self.column_of.keys()
         self._vector = self._place_of("embedding_vector") if self.type.name == "segments" else None
         known = {self.id_column, *self.column_of.values()}
         self.unknown = tuple(
@@ -228,13 +232,22 @@ class RowTable:
         if self._metadata_is_fields and field.name == "metadata":
             return lambda _, record: _first_cell(kept(record), self._shared_metadata, record)
         if field.kind is Kind.OBJECT:
-            return lambda _, record: _first_cell(kept(record), _json_of, record[field.name])
+            return lambda _, record: (
+                _first_cell(kept(record), _json_of, record[field.name])
+                if "extra" in record
+                else _json_of(record[field.name])
+            )
         if field.kind is Kind.TIME:
             return partial(_write_time, field.name, column.required, self.dialect is Dialect.S1)
         if field.kind is Kind.NUMBER and any(word in column.declared.upper() for word in _TEXT_AFFINITY):
             return lambda _, record: _first_cell(kept(record), _number_text, record[field.name])
         needed = self._needed(field, column.required)
-        return lambda _, record: _first_plain(record, field.name, kept, needed)
+        name = field.name
+        return lambda _, record: (
+            _first_plain(record, name, kept, needed)
+            if "extra" in record or record[name] is None
+            else record[name]
+        )
 
     def _needed(self, field: Field, required: bool) -> Cell:
         if not required and (self.type.name, field.name) not in _ALWAYS_TEXT:
@@ -261,7 +274,9 @@ class RowTable:
 
     def _write_id(self, column: str) -> Callable[[str, Record], Cell]:
         def write(id_: str, record: Record) -> Cell:
-            originals = record.get("extra", {}).get("originals")
+            if "extra" not in record:
+                return id_
+            originals = record["extra"].get("originals")
             if isinstance(originals, dict) and column in originals:
                 cell = cell_of_original(originals[column])
                 if cell is not NO_CELL and read_id(cell)[0] == id_:  # type: ignore[arg-type]
@@ -436,7 +451,7 @@ def _first_cell(kept: Any, otherwise: Callable[[Any], Cell], value: Any) -> Cell
 
 
 def _first_plain(record: Record, name: str, kept: Callable[[Record], Any], needed: Cell) -> Cell:
-    if "extra" in record and (cell := kept(record)) is not NO_CELL:
+    if (cell := kept(record)) is not NO_CELL:
         return cell  # type: ignore[no-any-return]
     value: Cell = record[name]
     return needed if value is None else value

@@ -266,36 +266,28 @@ class Ledger:
     def put(self, kind: int, id_: str, copy: Copy, before: Copy | None) -> None:
         """Keep a copy in place of the one that was there."""
         data, copy.hash, number = encoded(kind, id_, copy.record)
+        aliases = orjson.dumps(copy.aliases).decode() if copy.aliases else None
         if before is None:
             self._count(number, copy.hash, 1)
-            self.add_encoded(kind, id_, copy.version, copy.hash, copy.shown, data, copy)
+            self._new.append(
+                (self.space, kind, id_, copy.version, copy.base, copy.hash, copy.shown, aliases, pack(data))
+            )
             return
         self._count(number, copy.hash ^ before.hash, 0)
-        aliases = orjson.dumps(copy.aliases).decode() if copy.aliases else None
         self.store.db.execute(
             "UPDATE logomesh_sync_records SET version = ?, base = ?, hash = ?, shown = ?, aliases = ?,"
             " copy = ? WHERE kind = ? AND id = ? AND space = ?",
             (copy.version, copy.base, copy.hash, copy.shown, aliases, pack(data), kind, id_, self.space),
         )
 
-    def add_encoded(
-        self,
-        kind: int,
-        id_: str,
-        version: int,
-        hash_: int,
-        shown: bool,
-        data: bytes,
-        copy: Copy | None = None,
-    ) -> None:
-        aliases = orjson.dumps(copy.aliases).decode() if copy and copy.aliases else None
-        base = copy.base if copy else None
-        self._new.append((self.space, kind, id_, version, base, hash_, shown, aliases, pack(data)))
-
-    def count_new(self, number: int, hash_: int) -> None:
-        """Count a record that `add_encoded` adds."""
-        self._sectors[number] ^= hash_
-        self._records += 1
+    def add(self, fresh: Iterable[tuple[int, str, int, int, bool, bytes, int]]) -> None:
+        """Keep copies that are new: (type, id, version, hash, shown, encoded record, sector)."""
+        space = self.space
+        for kind, id_, version, hash_, shown, data, number in fresh:
+            if number >= 0:
+                self._sectors[number] ^= hash_
+                self._records += 1
+            self._new.append((space, kind, id_, version, None, hash_, shown, None, pack(data)))
 
     def drop(self, kind: int, id_: str, before: Copy) -> None:
         self.flush()
@@ -385,7 +377,7 @@ class Pace:
     A step goes inside the transaction: less work would not make its beginning and end any shorter.
     """
 
-    def __init__(self, size: int = 500, most: int = 2_000, least: int = 250, target: float = 0.05) -> None:
+    def __init__(self, size: int = 500, most: int = 8_000, least: int = 250, target: float = 0.05) -> None:
         self.size, self._most, self._least, self._target = size, most, least, target
 
     @contextmanager
