@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
 from migration.models import WORKING, Import, State
-from sync.figures import conflicts_by_day, growth, open_conflicts, pushes_by_day
+from sync.figures import conflicts_by_day, growth, open_conflicts, pushes_by_day, stored_bytes
 from sync.following import followed
 from workspaces.admin import managed
 from workspaces.models import Device, Invitation, Membership, Space
@@ -30,7 +31,7 @@ ORANGE: Final = "oklch(64% .16 55)"
 @dataclass(frozen=True, slots=True)
 class Figure:
     title: str
-    value: int
+    value: int | str
     note: str
     link: str
 
@@ -97,7 +98,8 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         Figure(
             _("Shared spaces"),
             spaces.filter(archived_at=None).count(),
-            _("%(count)s in the archive") % {"count": spaces.exclude(archived_at=None).count()},
+            _("%(archived)s in the archive; %(private)s private")
+            % {"archived": spaces.exclude(archived_at=None).count(), "private": mine.private_spaces()},
             _listing("workspaces_space"),
         ),
         Figure(
@@ -118,6 +120,12 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
             open_conflicts(spaces),
             _("in shared spaces"),
             _listing("workspaces_space"),
+        ),
+        Figure(
+            _("Storage"),
+            filesizeformat(stored_bytes(spaces)),
+            _("of shared spaces"),
+            f"{_listing('workspaces_space')}?o=-6",
         ),
     )
     followed_by = followed(devices.values_list("pk", flat=True), spaces.values_list("pk", flat=True))

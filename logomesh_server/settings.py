@@ -140,6 +140,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget": {"task": "sync.forget", "schedule": 24 * 3600},
     "wake orphaned imports": {"task": "migration.wake_orphans", "schedule": 10},
     "forget abandoned uploads": {"task": "migration.expire_uploads", "schedule": 3600},
+    "weigh spaces": {"task": "sync.weigh_spaces", "schedule": 900, "options": {"expires": 900}},
     "index spaces": {"task": "sync.index_spaces", "schedule": 5, "options": {"expires": 5}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")

@@ -1,20 +1,54 @@
-"""Devices for managers, with what their last questions said: how far behind, and which client asks."""
+"""Devices, members and spaces for managers, with what only sync knows of them: lag, errors, sizes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F, QuerySet
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils.timezone import now
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from sync.following import BEHIND, OPEN_CONFLICTS
-from workspaces.admin.people import Devices
+from sync.models import DeviceTrouble, SpaceHead, SpaceSize
+from sync.troubles import LATELY
+from workspaces.admin.people import Devices, DeviceState, Members
 from workspaces.admin.site import managed, site
-from workspaces.models import Device
+from workspaces.admin.spaces import Spaces
+from workspaces.models import Device, Membership, Space, SpaceKind
+
+
+class Health(admin.SimpleListFilter):
+    title = gettext_lazy("health")
+    parameter_name = "health"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("errors", _("with errors this week")), ("behind", _("behind"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "errors":
+            return queryset.filter(n_troubles__gt=0)
+        return queryset.filter(n_behind__gt=0) if self.value() == "behind" else queryset
+
+
+class OfClient(DropdownFilter):
+    title = gettext_lazy("client")
+    parameter_name = "client"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        people = managed(request).visible_people().values("pk")
+        clients = Device.objects.filter(person__in=people).exclude(client="").order_by("client")
+        return [(client, client) for client in clients.values_list("client", flat=True).distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        chosen = [client for client, _shown in self.lookup_choices if client == self.value()]
+        return queryset.filter(client=chosen[0]) if chosen else queryset
 
 
 @admin.register(Device, site=site)
@@ -22,21 +56,30 @@ class FollowedDevices(Devices):
     """In all numbers only the shared spaces of labs that one manages count."""
 
     list_display = (
-        "name", "owner", "state", "behind", "conflicts", "client", "last_seen_at", "expires_at",
+        "name", "owner", "state", "behind", "conflicts", "errors", "client", "last_seen_at", "expires_at",
     )  # fmt: skip
+    list_filter = (DeviceState, Health, OfClient)
+    list_filter_submit = True
     fields = readonly_fields = (
-        "name", "owner", "state", "behind", "conflicts", "client", "created_at", "last_seen_at",
+        "name", "owner", "state", "behind", "conflicts", "errors", "client", "created_at", "last_seen_at",
         "expires_at", "revoked_at", "copy_of",
     )  # fmt: skip
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Device]:
         counted = list(managed(request).shared_spaces().values_list("pk", flat=True))
+        lately = DeviceTrouble.objects.filter(
+            device=OuterRef("pk"), space__in=counted, at__gt=now() - LATELY
+        ).order_by()
+        summed = lately.values("device")
         return (
             super()
             .in_sight(request)
             .annotate(
                 n_behind=RawSQL(BEHIND, (counted,)),  # noqa: S611 - both are literals
                 n_conflicts=RawSQL(OPEN_CONFLICTS, (counted,)),  # noqa: S611
+                n_troubles=Subquery(summed.annotate(n=Sum("times")).values("n")),
+                trouble=Subquery(lately.order_by("-at").values("kind")[:1]),
+                trouble_at=Subquery(summed.annotate(last=Max("at")).values("last")),
             )
         )
 
@@ -47,3 +90,88 @@ class FollowedDevices(Devices):
     @display(description=gettext_lazy("open conflicts"), ordering="n_conflicts")
     def conflicts(self, obj: Any) -> int:
         return int(obj.n_conflicts)
+
+    @display(description=gettext_lazy("errors this week"), ordering=F("n_troubles").desc(nulls_last=True))
+    def errors(self, obj: Any) -> str:
+        if not obj.n_troubles:
+            return "–"
+        return _("%(kind)s (%(n)s times, last on %(day)s)") % {
+            "kind": obj.trouble,
+            "n": obj.n_troubles,
+            "day": f"{obj.trouble_at:%Y-%m-%d %H:%M}",
+        }
+
+
+@admin.register(Space, site=site)
+class WeighedSpaces(Spaces):
+    list_display = (
+        "name",
+        "workspace",
+        "owners",
+        "roles_given",
+        "thoughts",
+        "storage",
+        "state",
+        "created_at",
+    )
+
+    def in_sight(self, request: HttpRequest) -> QuerySet[Space]:
+        size = SpaceSize.objects.filter(space=OuterRef("pk"))
+        counts = SpaceHead.objects.filter(space=OuterRef("pk")).values("counts")
+        return (
+            super()
+            .in_sight(request)
+            .annotate(
+                counts=Subquery(counts),
+                size=Subquery(size.values("bytes")),
+                weighed_at=Subquery(size.values("at")),
+            )
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Space | None = None) -> tuple[str, ...]:
+        fields = super().get_fields(request, obj)
+        return fields if obj is None else (*fields, "thoughts", "storage", "weighed")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Space | None = None) -> tuple[str, ...]:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if obj is None else (*fields, "thoughts", "storage", "weighed")
+
+    @display(description=gettext_lazy("thoughts"))
+    def thoughts(self, obj: Any) -> int:
+        return int((obj.counts or {}).get("thoughts", 0))
+
+    @display(description=gettext_lazy("storage"), ordering=F("size").asc(nulls_first=True))
+    def storage(self, obj: Any) -> str:
+        return "–" if obj.size is None else filesizeformat(obj.size)
+
+    @display(description=gettext_lazy("weighed at"))
+    def weighed(self, obj: Any) -> Any:
+        return obj.weighed_at
+
+
+@admin.register(Membership, site=site)
+class WeighedMembers(Members):
+    list_display = (
+        "who", "role_label", "workspace", "shared_spaces", "storage", "private_spaces", "seen", "since",
+    )  # fmt: skip
+    readonly_fields = (*Members.readonly_fields, "storage")
+
+    def in_sight(self, request: HttpRequest) -> QuerySet[Membership]:
+        owned = SpaceSize.objects.filter(
+            space__kind=SpaceKind.SHARED,
+            space__owner=OuterRef("person"),
+            space__workspace=OuterRef("workspace"),
+        )
+        summed = owned.order_by().values("space__owner").annotate(n=Sum("bytes")).values("n")
+        return super().in_sight(request).annotate(size=Subquery(summed))
+
+    def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
+        fields = super().get_fields(request, obj)
+        return fields if obj is None else (*fields, "storage")
+
+    @display(
+        description=gettext_lazy("storage of shared spaces they own"),
+        ordering=F("size").asc(nulls_first=True),
+    )
+    def storage(self, obj: Any) -> str:
+        return "–" if obj.size is None else filesizeformat(obj.size)

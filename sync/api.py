@@ -32,6 +32,7 @@ from sync.push.validating import Rejected
 from sync.restoring import going_along
 from sync.sql import cursor as sql_cursor
 from sync.tables import TABLES
+from sync.troubles import note_rejected, noting_refusals
 from workspaces import actions
 from workspaces.access import Caller, OpenSpace, open_space, visible_spaces
 from workspaces.endpoint import BadRequest, Endpoint, choice_in, json_answer, json_body, text_in
@@ -73,6 +74,7 @@ class Changes(Endpoint):
         ],
         responses={200: shapes.Page, 400: PROBLEM, 401: PROBLEM, 403: PROBLEM, 404: PROBLEM, 410: PROBLEM},
     )
+    @noting_refusals
     def get(self, request: HttpRequest, space: str) -> HttpResponse | StreamingHttpResponse:
         opened = open_space(self.caller, space, Act.READ)
         embeddings = "embeddings" in request.GET.get("include", "").split(",")
@@ -104,9 +106,11 @@ class Changes(Endpoint):
             **dict.fromkeys([400, 401, 403, 404, 409, 410, 413, 415, 503], PROBLEM),
         },
     )
+    @noting_refusals
     def post(self, request: HttpRequest, space: str) -> HttpResponse:
         opened = open_space(self.caller, space, Act.WRITE)
         stored = push(self.caller, opened.id, request.body, request.headers.get("Content-Encoding", ""))
+        note_rejected(self.caller, opened.id, stored)
         return json_answer(answer(stored))
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date, timedelta
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
 from django.utils.timezone import now
 
-from sync.models import ChangeSet, Conflict, Origin
+from sync.models import ChangeSet, Conflict, Origin, SpaceSize
 from workspaces.models import Space
 
 
 def open_conflicts(spaces: QuerySet[Space]) -> int:
     """Conflicts in these spaces that wait for somebody to decide."""
     return Conflict.objects.filter(space_id__in=spaces.values("pk"), state="open").count()
+
+
+def stored_bytes(spaces: QuerySet[Space]) -> int:
+    """How much room these spaces took when they were last weighed."""
+    sizes = SpaceSize.objects.filter(space__in=spaces.values("pk"))
+    return int(sizes.aggregate(n=Sum("bytes"))["n"] or 0)
 
 
 def pushes_by_day(spaces: QuerySet[Space], days: int) -> list[tuple[date, int]]:

@@ -123,6 +123,29 @@ class DeviceCursor(models.Model):
     seen_at = models.DateTimeField()
 
 
+class DeviceTrouble(models.Model):
+    """What a device was refused in a space: the kind of error, never what it had sent (`sync.troubles`)."""
+
+    pk = models.CompositePrimaryKey("device_id", "space_id")
+    device = models.ForeignKey(Device, models.CASCADE, related_name="+", db_index=False)
+    space = models.ForeignKey(Space, models.CASCADE, related_name="+", db_index=False)
+    kind = models.CharField(max_length=60)
+    """The type of the last problem."""
+    times = models.IntegerField()
+    """How often, without a quiet week between."""
+    at = models.DateTimeField()
+
+
+class SpaceSize(models.Model):
+    """How much room a shared space took when it was weighed (`sync.weighing`)."""
+
+    space = models.OneToOneField(Space, models.CASCADE, primary_key=True, related_name="+")
+    version = models.BigIntegerField()
+    """The head of the space then."""
+    bytes = models.BigIntegerField()
+    at = models.DateTimeField()
+
+
 class SearchIndex(models.Model):
     """How far the search index has followed a space (`sync.indexing`)."""
 

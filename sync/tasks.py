@@ -5,6 +5,7 @@ from django.conf import settings
 
 from sync import indexing
 from sync.purging import purge_history, purge_tombstones
+from sync.weighing import weigh_changed_spaces
 
 
 @shared_task(name="sync.forget", ignore_result=True)
@@ -21,3 +22,9 @@ def index_spaces() -> None:
     """Bring the search index up to date. Every few seconds."""
     for space in indexing.lagging():
         indexing.catch_up(space)
+
+
+@shared_task(name="sync.weigh_spaces", ignore_result=True)
+def weigh_spaces() -> None:
+    """See how much room shared spaces take. Every quarter of an hour."""
+    weigh_changed_spaces()

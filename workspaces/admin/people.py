@@ -72,20 +72,21 @@ class MemberForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("workspace", "role")
 
 
-@admin.register(Membership, site=site)
 class Members(ManagedAdmin):
-    """Who is in a workspace, in which role, and how many private spaces they keep: no more about those."""
+    """Who is in a workspace, in which role, and how many private spaces they keep: no more about those.
+
+    `sync.admin` registers it, with what only sync knows of their spaces.
+    """
 
     may_add = may_change = may_delete = True
     verbs = ("leave",)
     change_form_outer_after_template = "workspaces/admin/leaving.html"
-    list_display = ("who", "role_label", "workspace", "shared_spaces", "private_spaces", "seen", "since")
     list_display_links = ("who",)
     list_filter = (InWorkspace, "role")
     search_fields = ("person__email", "person__name")
     search_help_text = gettext_lazy("Name or e-mail address")
     ordering = ("person__email",)
-    readonly_fields = ("named", "workspace", "since", "seen", "roles", "private_spaces")
+    readonly_fields: tuple[str, ...] = ("named", "workspace", "since", "seen", "roles", "private_spaces")
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Membership]:
         theirs = Space.objects.filter(
@@ -403,7 +404,6 @@ class Devices(ManagedAdmin):
 
     may_change = True
     verbs = ("revoke",)
-    list_filter = (DeviceState,)
     search_fields = ("name", "person__email", "person__name")
     ordering = (F("last_seen_at").desc(nulls_last=True), "-created_at")
     actions = ("revoke_chosen",)

@@ -55,6 +55,10 @@ class Managed:
         """Private spaces are in no list, whoever asks."""
         return Space.objects.filter(kind=SpaceKind.SHARED, workspace__in=self.visible())
 
+    def private_spaces(self) -> int:
+        """How many there are. That is all that anybody but their owners knows of them."""
+        return Space.objects.filter(kind=SpaceKind.PRIVATE, workspace__in=self.visible()).count()
+
 
 def managed(request: HttpRequest) -> Managed:
     """What the signed-in person manages, read once a request: a role taken away counts at once."""

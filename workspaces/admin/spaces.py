@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 from workspaces import actions
 from workspaces.actions import EVERYONE, Invited
 from workspaces.admin.people import invitation_page
-from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, person_of, site
+from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, person_of
 from workspaces.models import Group, Membership, Space, SpaceKind
 from workspaces.roles import ROLES
 
@@ -65,16 +65,21 @@ class Archived(admin.SimpleListFilter):
         return queryset
 
 
-@admin.register(Space, site=site)
 class Spaces(ManagedAdmin):
+    """Shared spaces; of private ones only how many there are. `sync.admin` registers it, with their sizes."""
+
     may_add = may_change = True
     verbs = ("share", "unshare", "transfer")
-    list_display = ("name", "workspace", "owners", "roles_given", "state", "created_at")
     list_filter = (InWorkspace, Archived)
     search_fields = ("name",)
     ordering = ("name",)
     form = SpaceForm
     change_form_outer_after_template = "workspaces/admin/space_roles.html"
+    list_after_template = "workspaces/admin/private_spaces.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        private = {"private_spaces": managed(request).private_spaces()}
+        return super().changelist_view(request, (extra_context or {}) | private)
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Space]:
         return managed(request).shared_spaces().select_related("workspace", "owner")
