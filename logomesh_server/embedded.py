@@ -159,7 +159,8 @@ def _initialise(places: Places, programs: Path, user: str | None, *, durable: bo
         shutil.rmtree(draft, ignore_errors=True)
         said = made.stderr.strip().splitlines() or ["no reason given"]
         # The cause comes first; what follows is that nothing can be left behind, or could be.
-        why = next((line for line in said if "error:" in line or "FATAL:" in line), said[-1])
+        telling = ("could not", "error:", "FATAL:")
+        why = next((line for line in said if any(word in line for word in telling)), said[-1])
         raise CannotStart(f"The database could not be made in {places.data}: {why}")
     draft.rename(places.postgres)
 

@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         _start_services()
+        _take_ground(config)
     _choose_settings(worker)
 
 
@@ -57,6 +58,16 @@ def _start_services() -> None:
     places = Places.of(Path(folder))
     prepare_folder(places)
     _running.extend(start_services(places, Wanted(), FOR_TESTS))
+
+
+def _take_ground(config: pytest.Config) -> None:
+    """As root, keep the tests' folders away from those of other runs.
+
+    The databases in them belong to another user, who must pass through the folders above. Every pytest that
+    starts closes the one that all runs of a person share, under the feet of those that are under way.
+    """
+    if os.geteuid() == 0 and config.option.basetemp is None:
+        config.option.basetemp = Path(os.environ[FOLDER]) / "tests"
 
 
 def _choose_settings(worker: str | None) -> None:

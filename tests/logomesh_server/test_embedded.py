@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import redis
 
-from logomesh_server import folder
+from logomesh_server import embedded, folder
 from logomesh_server.embedded import FOR_TESTS, Service, Wanted, start_services, stop_services
 from logomesh_server.folder import CannotStart, FolderLock, Places, prepare_folder
 
@@ -195,6 +195,20 @@ def test_a_full_disk_during_the_first_start(small_disk: Path, monkeypatch: pytes
     assert not places.postgres.exists()
     assert not (places.data / "postgres.new").exists()
     assert processes_of(places) == []
+
+
+def test_the_cause_of_a_failed_start_is_told_and_not_what_followed(places: Places, tmp_path: Path) -> None:
+    said = (
+        'postgres: could not access directory "postgres.new": Permission denied',
+        "child process exited with exit code 1",
+        "initdb: error: failed to remove contents of data directory",
+    )
+    program = tmp_path / "initdb"
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}' >&2\n" for line in said) + "exit 1\n")
+    program.chmod(0o755)
+    places.data.mkdir(exist_ok=True)
+    with pytest.raises(CannotStart, match="Permission denied"):
+        embedded._initialise(places, tmp_path, None, durable=False)
 
 
 def test_a_full_disk_before_the_first_start(small_disk: Path) -> None:
