@@ -33,13 +33,16 @@ def environment(data: Path, port: int, **more: str) -> dict[str, str]:
 class Serving:
     """A running `serve`, its output in a file."""
 
+    root = ROOT
+    """Whose `manage.py` it is."""
+
     def __init__(self, data: Path, port: int | None = None, **variables: str) -> None:
         self.data = data
         self.port = port or free_port()
         self.log = data.parent / f"{data.name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"], cwd=ROOT,
+                [sys.executable, "manage.py", "serve"], cwd=self.root,
                 env=environment(data, self.port, **variables),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
