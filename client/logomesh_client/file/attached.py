@@ -17,7 +17,7 @@ from logomesh_client.file.incoming import Incoming, release_held
 from logomesh_client.file.links import Digest, Link, Push, SpaceLink, State, Waiting
 from logomesh_client.file.outgoing import Outgoing, uuid7
 from logomesh_client.file.placing import Rows, ids_of_parents
-from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Copy, Ledger, Pace, Store, sector_of
+from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Ledger, Pace, Store, sector_of
 from logomesh_client.records import CONFLICTS, Record
 
 _SCAN = "scan"
@@ -390,6 +390,8 @@ class LogoMeshFile:
         if more:
             self._set(space, "cursor = ?, epoch = ?", cursor, epoch)
             return
+        if link.pulled and head > link.seen:
+            self._outgoing.store_deletions(link.number)
         self._set(space, "cursor = ?, epoch = ?, seen = ?, pulled = 1, pulled_scope = scope",
                   cursor, epoch, head)  # fmt: skip
         release_held(self._store, self._rows, link.number)
@@ -506,10 +508,25 @@ class LogoMeshFile:
                 if self._store.copy(link.number, kind, id_) is None:
                     self._rows.delete(kind, id_)
                 aside += 1
+            aside += self._note_what_waits(link, reason)
             for name in ("outbox", "pushes", "held", "waiting", "parents"):
                 db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))
             aside += self._set_edits_aside(link, reason)
         return aside
+
+    def _note_what_waits(self, link: Link, reason: str) -> int:
+        """What was refused, or waits for something, counts as unsent. Returns how many decisions of
+        conflicts, which have no row, were put aside."""
+        decisions = 0
+        for kind, id_, *key, body in self._store.db.execute(
+            "SELECT kind, id, a, b, c, body FROM logomesh_sync_waiting WHERE space = ?", (link.number,)
+        ).fetchall():
+            if kind != CONFLICT:
+                self._rows.set_mark(kind, key)
+                continue
+            self._rows.set_aside(link.number, kind, id_, orjson.loads(body), reason)
+            decisions += 1
+        return decisions
 
     def _set_edits_aside(self, link: Link, reason: str) -> int:
         aside = 0
@@ -517,7 +534,9 @@ class LogoMeshFile:
             table = self._store.by_number.get(kind)
             if table is None:
                 continue
-            id_ = table.id_of_key(cells)
+            id_ = table.known_id(cells)
+            if id_ is None:
+                continue
             space = self._outgoing.space_of(kind, id_)
             row = self._store.row(table, cells)
             if space is None and row is not None:
@@ -553,19 +572,8 @@ class LogoMeshFile:
             assert copy is not None
             ledger.drop(kind, id_, copy)
             if copy.shown:
-                self._hand_over(kind, id_)
+                self._rows.give_up(kind, id_, copy)
         ledger.close()
-
-    def _hand_over(self, kind: int, id_: str) -> None:
-        others: dict[int, Copy] = self._store.all_copies(kind, id_)
-        if NAMES[kind] == "tags" and others:
-            self._store.db.execute(
-                "UPDATE logomesh_sync_records SET shown = 1 WHERE kind = ? AND id = ? AND space = ?",
-                (kind, id_, next(iter(others))),
-            )
-            return
-        self._rows.delete(kind, id_)
-        self._rows.show_another(kind, id_)
 
     def rescue(self) -> list[dict[str, Any]]:
         """All that was put aside, and all that cannot be sent, as JSON objects."""

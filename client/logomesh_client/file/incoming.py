@@ -17,7 +17,7 @@ import orjson
 
 from logomesh_client.file.cells import Cell, RawText
 from logomesh_client.file.dialects import quoted
-from logomesh_client.file.placing import Rows, ids_of_parents
+from logomesh_client.file.placing import WAITS_FOR_PARENT, Rows, ids_of_parents
 from logomesh_client.file.rows import RowTable
 from logomesh_client.file.store import (
     CONFLICT,
@@ -137,10 +137,13 @@ class _Piece:
             " EXISTS (SELECT 1 FROM logomesh_sync_held WHERE space = ?1),"
             " EXISTS (SELECT 1 FROM logomesh_sync_parents),"
             " (SELECT count(*) FROM logomesh_sync_spaces) > 1,"
-            " EXISTS (SELECT 1 FROM logomesh_sync_records WHERE space = ?1)",
+            " EXISTS (SELECT 1 FROM logomesh_sync_records WHERE space = ?1),"
+            " EXISTS (SELECT 1 FROM logomesh_sync_waiting)",
             (space,),
         ).fetchone()
-        self.marks, self.outbox, self.held, self.waiting, self.several, self.known = map(bool, exists)
+        self.marks, self.outbox, self.held, self.waiting, self.several, self.known, self.kept = map(
+            bool, exists
+        )
         self._busy_above: set[Ref] | None = None
 
     def take(self, piece: list[_Incoming]) -> int:
@@ -242,8 +245,8 @@ class _Piece:
         elif row is None:
             copy.shown, copy.aliases = self.rows.insert(table, one.id, one.record)
             self.rows.forget_mark(one.kind, key)
-        elif not self.rows.is_free(one.kind, one.id):
-            copy.shown = False  # the row is the record of another space
+        elif not self.rows.is_free(one.kind, one.id, self.space):
+            copy.shown = False  # the row is, or becomes, the record of another space
             self._hide_below(one.kind, one.id)
         elif table.edits(one.id, one.record, row, {}):
             copy.base = None if _is_later(table, row, one.record) else 0
@@ -264,8 +267,7 @@ class _Piece:
 
     def _hide_below(self, kind: int, id_: str) -> None:
         """What came before the record that it hangs on, and hangs on one without a row, has none either."""
-        for type_, table, key in self._children(kind, id_):
-            child = table.id_of_key(key)
+        for type_, child, _ in self._children(kind, id_):
             copy = self.store.copy(self.space, type_, child)
             if copy is not None and copy.shown and kind != _TAGS:
                 self._hide_below(type_, child)
@@ -275,10 +277,10 @@ class _Piece:
                     (type_, child, self.space),
                 )
 
-    def _children(self, kind: int, id_: str) -> list[tuple[int, RowTable, tuple[Cell, ...]]]:
-        """(type, table, key) of the rows that hang on a record."""
+    def _children(self, kind: int, id_: str) -> list[tuple[int, str, tuple[Cell, ...]]]:
+        """(type, id, key) of the rows that hang on a record."""
         self.ledger.flush()
-        found = []
+        found: list[tuple[int, str, tuple[Cell, ...]]] = []
         for table in self.store.tables.values():
             for field, parent in table.type.parents.items():
                 if NUMBERS[parent] == kind:
@@ -287,7 +289,11 @@ class _Piece:
                         f" WHERE {quoted(table.column_of[field])} = ?",
                         (id_,),
                     )
-                    found += [(table.type.number, table, tuple(key)) for key in rows]
+                    found += [
+                        (table.type.number, child, tuple(key))
+                        for key in rows
+                        if (child := table.known_id(key)) is not None
+                    ]
         return found
 
     # Changed records
@@ -306,16 +312,22 @@ class _Piece:
         new = Copy(one.version, one.record, one.hash, copy.shown, None, copy.aliases)
         if table is not None and copy.shown:
             key = self.rows.key_of(table, one.id)
-            row = None
-            if self.marks and self.rows.is_marked(one.kind, key):
-                row = self.store.row(table, key)
-                edited = row is None or table.edits(one.id, copy.record, row, copy.aliases or {})
-                if edited and not restored:
-                    return 0  # the user has changed it: the answer to that edit brings the record
-                if not edited:
-                    self.rows.forget_mark(one.kind, key)
-            if row is not None or not self.rows.is_marked(one.kind, self.rows.key_of(table, one.id)):
-                self.rows.update(table, one.id, copy.record, one.record, new, row)
+            waits = self.kept and self.rows.why_it_waits(self.space, one.kind, one.id) is not None
+            marked = self.marks and self.rows.is_marked(one.kind, key)
+            row = self.store.row(table, key) if marked or waits else None
+            edited = row is None or table.edits(one.id, copy.record, row, copy.aliases or {})
+            if marked and edited and not restored:
+                return 0  # the user has changed it: the answer to that edit brings the record
+            if not edited:
+                self.rows.forget_mark(one.kind, key)
+                self.rows.stop_waiting(one.kind, one.id)
+            if waits and row is None:  # its deletion was refused
+                new.shown, new.aliases = self.rows.insert(table, one.id, one.record)
+                self.rows.stop_waiting(one.kind, one.id)
+            elif row is not None or not marked:
+                clash = self.rows.update(table, one.id, copy.record, one.record, new, row)
+                if clash and waits:
+                    new.base = copy.version if copy.base is None else copy.base
         self.ledger.put(one.kind, one.id, new, copy)
         return 1
 
@@ -324,7 +336,7 @@ class _Piece:
     def _take_away(self, one: _Incoming, copy: Copy | None) -> int:
         if copy is None or (one.version < copy.version and not self.anew and not one.leaves):
             return 0
-        if copy.shown and (self.marks or self.outbox) and self._is_in_use(one, copy):
+        if copy.shown and (self.marks or self.outbox or self.kept) and self._is_in_use(one, copy):
             return 0
         self._remove(one.kind, one.id, copy)
         if one.leaves:
@@ -335,37 +347,46 @@ class _Piece:
         """Whether the user has changed this, or what hangs on it, and the server does not know yet."""
         table = self.store.by_number[one.kind]
         key = self.rows.key_of(table, one.id)
-        if self.rows.is_marked(one.kind, key):
-            row = self.store.row(table, key)
-            if row is not None and table.edits(one.id, copy.record, row, copy.aliases or {}):
-                if self.anew:
-                    self.ledger.drop(one.kind, one.id, copy)  # the server never had it: it is new again
+        marked = self.rows.is_marked(one.kind, key)
+        reason = self.rows.why_it_waits(self.space, one.kind, one.id) if self.kept else None
+        row = self.store.row(table, key) if marked or reason else None
+        if row is not None and table.edits(one.id, copy.record, row, copy.aliases or {}):
+            if marked and not self.anew:
                 return True
+            if marked or (reason in WAITS_FOR_PARENT and self._hangs_here(one.kind, table.read(row))):
+                self._is_new_again(one, copy, key)
+                return True
+            self.rows.set_aside(self.space, one.kind, one.id, table.read(row), "deleted-meanwhile")
         if one.kind in _PARENTS and (one.kind, one.id) in self._above_what_is_noted():
-            self._hold(one)
+            if self.anew:
+                self._is_new_again(one, copy, key)
+            elif not one.leaves:
+                self._hold(one)
             return True
         self.rows.forget_mark(one.kind, key)
+        self.rows.stop_waiting(one.kind, one.id)
         return False
+
+    def _is_new_again(self, one: _Incoming, copy: Copy, key: tuple[Cell, ...]) -> None:
+        """The server does not have it, not even as deleted, or it hangs on something else by now."""
+        self.ledger.drop(one.kind, one.id, copy)
+        self.rows.stop_waiting(one.kind, one.id)
+        self.rows.set_mark(one.kind, key)
+
+    def _hangs_here(self, kind: int, record: Record) -> bool:
+        return all(self.store.has_row(*parent) for parent in ids_of_parents(kind, record))
 
     def _remove(self, kind: int, id_: str, copy: Copy) -> None:
         self.ledger.drop(kind, id_, copy)
-        if not copy.shown:
-            return
-        if kind == _TAGS and (others := self.store.all_copies(kind, id_)):
-            self.store.db.execute(
-                "UPDATE logomesh_sync_records SET shown = 1 WHERE kind = ? AND id = ? AND space = ?",
-                (kind, id_, next(iter(others))),
-            )
-            return  # the row goes on serving another space
-        self.rows.delete(kind, id_)
-        self.rows.show_another(kind, id_)
+        if copy.shown:
+            self.rows.give_up(kind, id_, copy)
 
     def _remove_below(self, kind: int, id_: str) -> None:
         """What hangs on a record that left the scope leaves with it."""
-        for type_, table, key in self._children(kind, id_):
-            child = table.id_of_key(key)
+        for type_, child, key in self._children(kind, id_):
             copy = self.store.copy(self.space, type_, child)
-            if copy and copy.shown and not self.rows.is_marked(type_, key):
+            busy = self.rows.is_marked(type_, key) or self.rows.why_it_waits(self.space, type_, child)
+            if copy and copy.shown and not busy:
                 self._remove_below(type_, child)
                 self._remove(type_, child, copy)
 

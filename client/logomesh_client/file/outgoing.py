@@ -19,20 +19,21 @@ import orjson
 from logomesh_client.file.cells import Cell
 from logomesh_client.file.dialects import quoted
 from logomesh_client.file.links import Push
-from logomesh_client.file.placing import Rows
+from logomesh_client.file.placing import MISSING_PARENT, OTHER_SPACE, Rows, ids_of_parents
 from logomesh_client.file.rows import Key, NoRecord, Patch, RowTable, creation, patched
 from logomesh_client.file.store import CONFLICT, LARGEST_PIECE, NAMES, NUMBERS, Copy, Ledger, Pace, Ref, Store
 from logomesh_client.records import Record
 
 LARGEST_PUSH: Final = 24 * 1024 * 1024
 """Bytes of changes in a push; the server takes 32 MiB, and a single larger change."""
-MISSING_PARENT: Final = "missing-parent"
-OTHER_SPACE: Final = "other-space"
 _TAGS: Final = NUMBERS["tags"]
 _SEGMENTS: Final = NUMBERS["segments"]
 _PARENTS: Final = frozenset({NUMBERS["thoughts"], _SEGMENTS, _TAGS})
 """The types on which others hang."""
 _FIRST: Final = (0, "", "", "")
+_AT_ONCE: Final = 1_000
+"""Changes in a push."""
+_ALL: Final = 2**63 - 1
 
 Mark = tuple[int, Cell, Cell, Cell]
 
@@ -66,6 +67,8 @@ class Outgoing:
         """What is in the outbox, while a transaction collects."""
         self._anything_waits = True
         self._ready: set[int] = set()
+        self._scoped: set[int] = set()
+        """The spaces of which the file may have only a part."""
 
     # The next push
 
@@ -76,6 +79,29 @@ class Outgoing:
         with self.store.writing(rows=False):
             self._assign(space, limit)
         return self._sent(space)
+
+    def store_deletions(self, space: int) -> None:
+        """Before more of a space counts as seen: what was deleted until now did not know of it."""
+        if self._has_deletions():
+            self._collect(space, _ALL, layout=False)
+            with self.store.writing(rows=False):
+                while self._assign(space, _AT_ONCE):
+                    pass
+
+    def _has_deletions(self) -> bool:
+        return any(map(self._has_deletions_in, self.store.by_number.values()))
+
+    def _has_deletions_in(self, table: RowTable) -> bool:
+        same = " AND ".join(
+            f"t.{quoted(name)} = d.{cell}" for name, cell in zip(table.key, "abc", strict=False)
+        )
+        return bool(
+            self.store.value(
+                "SELECT EXISTS (SELECT 1 FROM logomesh_sync_dirty AS d WHERE d.kind = ? AND NOT EXISTS"
+                f" (SELECT 1 FROM {quoted(table.shape.name)} AS t WHERE {same}))",
+                (table.type.number,),
+            )
+        )
 
     def _sent(self, space: int) -> Push | None:
         """The push whose answer is not known, just as it was stored."""
@@ -93,8 +119,9 @@ class Outgoing:
         )
         return Push(name, epoch, seen, [orjson.loads(body) for (body,) in bodies])
 
-    def _assign(self, space: int, limit: int) -> None:
-        """Choose what goes into the next push: edits before deletions, parents before children."""
+    def _assign(self, space: int, limit: int) -> bool:
+        """Choose what goes into the next push: edits before deletions, parents before children.
+        Whether there is anything."""
         db = self.store.db
         chosen: list[int] = []
         size = 0
@@ -110,7 +137,7 @@ class Outgoing:
             chosen.append(number)
             size += len(body)
         if not chosen:
-            return
+            return False
         epoch, seen = db.execute(
             "SELECT epoch, min(seen, coalesce((SELECT min(version) - 1 FROM logomesh_sync_held"
             " WHERE space = ?1), seen)) FROM logomesh_sync_spaces WHERE number = ?1",
@@ -121,6 +148,7 @@ class Outgoing:
         db.executemany(
             "UPDATE logomesh_sync_outbox SET push = ? WHERE number = ?", ((push, number) for number in chosen)
         )
+        return True
 
     def _is_busy(self, decision: dict[str, Any]) -> bool:
         """A decision changes its conflict's record: it waits until no edit of that is on its way."""
@@ -162,6 +190,12 @@ class Outgoing:
         self._going = set(db.execute("SELECT kind, id FROM logomesh_sync_outbox").fetchall())
         self._anything_waits = bool(self.store.value("SELECT EXISTS (SELECT 1 FROM logomesh_sync_waiting)"))
         self._ready = {n for (n,) in db.execute("SELECT number FROM logomesh_sync_spaces WHERE pulled")}
+        self._scoped = {
+            n
+            for (n,) in db.execute(
+                "SELECT number FROM logomesh_sync_spaces WHERE scope <> '{}' OR pulled_scope <> '{}'"
+            )
+        }
 
     def _waiting_to_go(self, space: int) -> int:
         return int(self.store.value("SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?", (space,)))
@@ -215,18 +249,20 @@ class Outgoing:
             self._forget(mark)
             self._stop_waiting(kind, id_)
             return
-        for copy in copies.values():
+        for space, copy in copies.items():
             if not all(
-                self.store.has_row(NUMBERS[parent], copy.record[name])
-                for name, parent in table.type.parents.items()
+                self.store.has_row(*parent) or self._is_out_of_scope(space, *parent)
+                for parent in ids_of_parents(kind, copy.record)
             ):
                 return  # what it hangs on went with it: that deletion takes it along
         if kind == _TAGS:  # one row serves all spaces
             copies = self.store.all_copies(kind, id_)
+        if not all(map(self._is_ready, copies)):
+            return
         for space, copy in copies.items():
-            if self._is_ready(space):
-                self._send(space, kind, id_, _base(copy), None)
+            self._send(space, kind, id_, _base(copy), None)
         self._forget(mark)
+        self._stop_waiting(kind, id_)
 
     def _collect_edit(self, one: _Changed, places: dict[str, Any], layout: bool) -> None:
         copies = one.copies
@@ -237,19 +273,18 @@ class Outgoing:
         space, copy = shown
         patch = one.table.edits(one.id, copy.record, one.row, copy.aliases or {})
         if not patch:
-            self._forget((one.kind, *one.key))
-            self._arrived(one.kind, one.id)
+            self._done(one)
             return
-        if (not layout and patch.is_layout(one.table.type)) or not self._is_ready(space):
+        if not layout and patch.is_layout(one.table.type):
+            return
+        concerned = copies if one.kind == _TAGS else {space: copy}
+        if not all(map(self._is_ready, concerned)):
             return
         record = patched(one.table.type.name, copy.record, patch.set, patch.unset)
-        if not self._has_parents(one, space, record):
+        if not self._has_parents(one, space, record, patch):
             return
-        self._send(space, one.kind, one.id, _base(copy), patch)
-        if one.kind == _TAGS:
-            for other, theirs in copies.items():
-                if other != space and self._is_ready(other):
-                    self._send(other, one.kind, one.id, _base(theirs), patch)
+        for number, theirs in concerned.items():
+            self._send(number, one.kind, one.id, _base(theirs), patch)
         self._done(one)
 
     def _collect_creation(self, one: _Changed, copies: dict[int, Copy], places: dict[str, Any]) -> None:
@@ -303,11 +338,14 @@ class Outgoing:
             self.store.value("SELECT 1 FROM logomesh_sync_dirty WHERE kind = ? AND a = ?", (kind, id_))
         )
 
-    def _has_parents(self, one: _Changed, space: int, record: Record) -> bool:
-        """Whether all that a record hangs on is in its space; if not, it waits for that."""
+    def _has_parents(self, one: _Changed, space: int, record: Record, patch: Patch | None = None) -> bool:
+        """Whether all that a record hangs on is in its space; if not, it waits for that.
+        `patch`: what an edit changes in a record that is there."""
         for name, parent in one.table.type.parents.items():
             kind, id_ = NUMBERS[parent], record[name] or ""
             if self._lives_in(space, kind, id_):
+                continue
+            if patch is not None and name not in patch.set and self._is_out_of_scope(space, kind, id_):
                 continue
             if self._comes_later(kind, id_) or self._is_going_out(kind, id_):
                 return False
@@ -322,6 +360,10 @@ class Outgoing:
             self._wait_for_parents(one, space, record, OTHER_SPACE if other else MISSING_PARENT, detail)
             return False
         return True
+
+    def _is_out_of_scope(self, space: int, kind: int, id_: str) -> bool:
+        """Whether what a record hangs on may be there on the server, though the file does not have it."""
+        return space in self._scoped and self.store.copy(space, kind, id_) is None
 
     def _lives_in(self, space: int, kind: int, id_: str) -> bool:
         known = self._lives.get((space, kind, id_))
@@ -394,10 +436,8 @@ class Outgoing:
         )
 
     def _stop_waiting(self, kind: int, id_: str) -> None:
-        if not self._anything_waits:
-            return
-        for table in ("waiting", "parents"):
-            self.store.db.execute(f"DELETE FROM logomesh_sync_{table} WHERE kind = ? AND id = ?", (kind, id_))
+        if self._anything_waits:
+            self.rows.stop_waiting(kind, id_)
 
     def _arrived(self, kind: int, id_: str) -> None:
         if kind in _PARENTS and self._anything_waits:
@@ -470,6 +510,7 @@ class Outgoing:
             self._rejected(ledger, kind, id_, change, result["error"])
             return
         if kind == CONFLICT:
+            self._stop_waiting(kind, id_)
             return  # the feed brings what came of it
         before = self.store.copy(ledger.space, kind, id_)
         record = result.get("record")
@@ -490,7 +531,9 @@ class Outgoing:
                 ledger.drop(kind, id_, before)
                 self.rows.show_another(kind, id_)
             return
-        shown = kind in self.store.by_number and (before.shown if before else self.rows.is_free(kind, id_))
+        shown = kind in self.store.by_number and (
+            before.shown if before else self.rows.is_free(kind, id_, ledger.space)
+        )
         copy = Copy(version, _sent_record(change, before), 0, shown)
         if before is not None and before.aliases and (table := self.store.by_number.get(kind)):
             copy.aliases = table.still_aliased(id_, before.record, copy.record, before.aliases)
@@ -504,6 +547,10 @@ class Outgoing:
         key = self.rows.key_of(table, id_) if table else ()
         if reason == "change-id-reused" and table:
             self.rows.set_mark(kind, key)  # sent anew, under an id of its own
+            return
+        if reason == "conflict-resolved":  # somebody was first
+            self.rows.set_aside(ledger.space, kind, id_, change, reason)
+            self._stop_waiting(kind, id_)
             return
         detail = str(error.get("detail") or error.get("title") or "")
         self._wait(kind, id_, ledger.space, key, reason, detail, orjson.dumps(change))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -20,6 +20,11 @@ from logomesh_client.file.store import NAMES, NUMBERS, Copy, Ledger, Ref, Store,
 from logomesh_client.records import TYPES, Record, split_id
 
 _HEAD = ("type", "id", "version")
+_TAGS: Final = NUMBERS["tags"]
+MISSING_PARENT: Final = "missing-parent"
+OTHER_SPACE: Final = "other-space"
+WAITS_FOR_PARENT: Final = frozenset({MISSING_PARENT, OTHER_SPACE})
+"""Why something waits though nobody refused it."""
 
 
 class Rows:
@@ -67,6 +72,20 @@ class Rows:
                         (child, child_id, space),
                     )
 
+    # Waiting
+
+    def why_it_waits(self, space: int, kind: int, id_: str) -> str | None:
+        """The reason for which an edit of this record was not sent, or not taken."""
+        found: str | None = self.store.value(
+            "SELECT reason FROM logomesh_sync_waiting WHERE kind = ? AND id = ? AND space = ?",
+            (kind, id_, space),
+        )
+        return found
+
+    def stop_waiting(self, kind: int, id_: str) -> None:
+        for table in ("waiting", "parents"):
+            self.store.db.execute(f"DELETE FROM logomesh_sync_{table} WHERE kind = ? AND id = ?", (kind, id_))
+
     # Rows
 
     def key_of(self, table: RowTable, id_: str) -> Key:
@@ -81,10 +100,12 @@ class Rows:
         key = self.key_of(table, id_) if table else ()
         return self.store.row(table, key) if table and key else None
 
-    def is_free(self, kind: int, id_: str) -> bool:
-        """Whether no space has its record in this row."""
+    def is_free(self, kind: int, id_: str, space: int) -> bool:
+        """Whether no space has its record in this row, and none but this is just getting it."""
         return not self.store.value(
-            "SELECT 1 FROM logomesh_sync_records WHERE kind = ? AND id = ? AND shown", (kind, id_)
+            "SELECT 1 FROM logomesh_sync_records WHERE kind = ?1 AND id = ?2 AND shown UNION ALL"
+            " SELECT 1 FROM logomesh_sync_outbox WHERE kind = ?1 AND id = ?2 AND space <> ?3 AND kind <> ?4",
+            (kind, id_, space, _TAGS),
         )
 
     def insert(self, table: RowTable, id_: str, record: Record) -> tuple[bool, dict[str, Cell] | None]:
@@ -206,13 +227,15 @@ class Rows:
                 self.show_another(kind, id_)
             return
         record = {name: value for name, value in answer.items() if name not in _HEAD}
-        shown = before.shown if before else table is not None and self.is_free(kind, id_)
+        shown = before.shown if before else table is not None and self.is_free(kind, id_, ledger.space)
         copy = Copy(answer["version"], record, 0, shown, None, before.aliases if before else None)
         if table and shown and row is not None and sent is not None:
             if self.update(table, id_, sent, record, copy, row):
                 copy.base = base
         elif table and shown and row is None and sent is None:
             copy.shown, copy.aliases = self.insert(table, id_, record)
+        elif table and shown and record != sent:
+            copy.base = base  # deleted, or made again, by somebody who had not seen this
         ledger.put(kind, id_, copy, before)
 
     def bring_back(self, ledger: Ledger, kind: int, id_: str) -> None:
@@ -223,9 +246,14 @@ class Rows:
             table = self.store.by_number.get(child)
             if table is None or self.store.row(table, cells) is not None:
                 continue
-            child_id = table.id_of_key(cells)
-            copy = self.store.copy(ledger.space, child, child_id)
-            if copy and copy.shown and self._hangs_on(ledger.space, child, copy.record, (kind, id_)):
+            child_id = table.known_id(cells)
+            copy = self.store.copy(ledger.space, child, child_id) if child_id else None
+            if (
+                child_id
+                and copy
+                and copy.shown
+                and self._hangs_on(ledger.space, child, copy.record, (kind, id_))
+            ):
                 self.insert(table, child_id, copy.record)
                 self.forget_mark(child, cells[: len(table.key)])
 
@@ -239,6 +267,25 @@ class Rows:
                 return True
         return False
 
+    def give_up(self, kind: int, id_: str, copy: Copy) -> None:
+        """A space gives up the row of its record, whose copy is gone already."""
+        others = self.store.all_copies(kind, id_) if kind == _TAGS else {}
+        table, row = self.store.by_number.get(kind), self.row(kind, id_)
+        if table is None or row is None or not others:
+            self.delete(kind, id_)
+            self.show_another(kind, id_)
+            return
+        space, other = next(iter(others.items()))  # a tag's row goes on serving another space
+        other.aliases = copy.aliases
+        self.update(table, id_, copy.record, other.record, other, row)
+        self._show(space, kind, id_, other.aliases)
+
+    def _show(self, space: int, kind: int, id_: str, aliases: Mapping[str, Cell] | None) -> None:
+        self.store.db.execute(
+            "UPDATE logomesh_sync_records SET shown = 1, aliases = ? WHERE kind = ? AND id = ? AND space = ?",
+            (orjson.dumps(aliases).decode() if aliases else None, kind, id_, space),
+        )
+
     def show_another(self, kind: int, id_: str) -> None:
         """A record of the same id that another space keeps behind a row that is gone now gets the row."""
         table = self.store.by_number.get(kind)
@@ -247,12 +294,9 @@ class Rows:
         for space, copy in self.store.all_copies(kind, id_).items():
             if copy.shown:
                 return
-            shown, _ = self.insert(table, id_, copy.record)
+            shown, aliases = self.insert(table, id_, copy.record)
             if shown:
-                self.store.db.execute(
-                    "UPDATE logomesh_sync_records SET shown = 1 WHERE kind = ? AND id = ? AND space = ?",
-                    (kind, id_, space),
-                )
+                self._show(space, kind, id_, aliases)
                 return
 
 
@@ -261,4 +305,4 @@ def ids_of_parents(kind: int, record: Record) -> list[Ref]:
     return [(NUMBERS[parent], record[name] or "") for name, parent in TYPES[NAMES[kind]].parents.items()]
 
 
-__all__ = ["Rows", "ids_of_parents"]
+__all__ = ["MISSING_PARENT", "OTHER_SPACE", "WAITS_FOR_PARENT", "Rows", "ids_of_parents"]

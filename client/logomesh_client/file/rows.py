@@ -149,6 +149,13 @@ class RowTable:
             parts.append(str(part))
         return parts[0] if self.id_column else compose_id(parts)
 
+    def known_id(self, key: Sequence[Cell]) -> str | None:
+        """The id of the record whose row has this key; None where it can have none."""
+        try:
+            return self.id_of_key(key)
+        except NoRecord:
+            return None
+
     def read(self, row: Sequence[Cell], like: Record | None = None) -> Record:
         """The record that a row is. `like`: the agreed record, which tells what a shared column holds."""
         record = dict(self.blank)
