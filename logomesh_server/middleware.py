@@ -1,11 +1,19 @@
-"""What every request passes: an id, problems instead of crashes, and headers that protect browsers."""
+"""What every request passes: an id, problems instead of crashes, headers that protect browsers; and what only
+browsers need."""
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponseBase
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
+from django.utils.deprecation import MiddlewareMixin
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from . import rendering
 from .logs import choose_request_id, request_id
@@ -74,3 +82,41 @@ class SecurityHeaders:
         if not request.path_info.startswith(settings.STATIC_URL):
             response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def _has_token(request: HttpRequest) -> bool:
+    """Whether a program asks: it brings its token to the API, and has no session, language or page."""
+    return "HTTP_AUTHORIZATION" in request.META and request.path_info.startswith("/api/")
+
+
+class _ForBrowsers(MiddlewareMixin):
+    """Passes requests of programs on. Together these steps cost as much as a third of an empty pull."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return self.get_response(request) if _has_token(request) else super().__call__(request)
+
+
+class StaticFiles(_ForBrowsers, WhiteNoiseMiddleware):  # type: ignore[misc] # it has no types
+    pass
+
+
+class Sessions(_ForBrowsers, SessionMiddleware):
+    pass
+
+
+class SignedIn(_ForBrowsers, AuthenticationMiddleware):
+    pass
+
+
+class Messages(_ForBrowsers, MessageMiddleware):
+    pass
+
+
+class Languages(LocaleMiddleware):
+    """A program is answered in the language of the protocol, whatever the thread spoke before."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if _has_token(request):
+            translation.activate(settings.LANGUAGE_CODE)
+            return self.get_response(request)
+        return super().__call__(request)

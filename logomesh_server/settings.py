@@ -52,13 +52,13 @@ MIDDLEWARE = [
     "logomesh_server.middleware.Problems",
     "logomesh_server.middleware.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "logomesh_server.middleware.StaticFiles",
+    "logomesh_server.middleware.Sessions",
+    "logomesh_server.middleware.Languages",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "logomesh_server.middleware.SignedIn",
+    "logomesh_server.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

@@ -7,7 +7,9 @@ from workspaces.admin import site
 from . import health, home
 from .database import pages
 
+# Sync first: addresses are looked through in order, and devices ask all day.
 urlpatterns = [
+    path("", include("sync.urls")),
     path("", home.home, name="home"),
     path("livez", health.alive, name="livez"),
     path("readyz", health.ready, name="readyz"),
@@ -17,7 +19,6 @@ urlpatterns = [
     path("database/move", pages.move, name="database_move"),
     path("admin/", site.urls),
     path("", include("workspaces.urls")),
-    path("", include("sync.urls")),
     path("", include("migration.urls")),
 ]
 

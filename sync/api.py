@@ -76,7 +76,7 @@ class Changes(Endpoint):
     )
     @noting_refusals
     def get(self, request: HttpRequest, space: str) -> HttpResponse | StreamingHttpResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         embeddings = "embeddings" in request.GET.get("include", "").split(",")
         streamed = NDJSON in request.headers.get("Accept", "")
         limit = _limit(request, default=None if streamed else DEFAULT_PAGE)
@@ -108,7 +108,7 @@ class Changes(Endpoint):
     )
     @noting_refusals
     def post(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.WRITE)
+        opened = self.open(space, Act.WRITE)
         stored = push(self.caller, opened.id, request.body, request.headers.get("Content-Encoding", ""))
         note_rejected(self.caller, opened.id, stored)
         return json_answer(answer(stored))
@@ -122,7 +122,7 @@ class Fetch(Endpoint):
         responses={200: shapes.FetchAnswer, 400: PROBLEM, 404: PROBLEM},
     )
     def post(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         wanted = _type_and_ids(decode(request.body))
         changes = [change for type_, ids in wanted.items() for change in _feed_forms(opened.id, type_, ids)]
         body = b'{"changes":[' + ",".join(changes).encode() + b"]}"
@@ -137,7 +137,7 @@ class Digest(Endpoint):
         responses={200: shapes.Digest, 400: PROBLEM, 404: PROBLEM},
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         scope = scope_in(request) or ALL
         if (text := request.GET.get("sector")) is not None:
             number = _whole_number(text, "sector", least=0, most=255)
@@ -163,7 +163,7 @@ class OneRecord(Endpoint):
         responses={200: shapes.FeedChange, 400: PROBLEM, 404: PROBLEM},
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         type_, id_ = _type_and_id(request.GET.get("type"), request.GET.get("id"))
         for change in _feed_forms(opened.id, type_, [id_]):
             return json_answer(change.encode())
@@ -178,7 +178,7 @@ class History(Endpoint):
         responses={200: shapes.History, 400: PROBLEM, 404: PROBLEM},
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         type_, id_ = _type_and_id(request.GET.get("type"), request.GET.get("id"))
         limit = _limit(request, default=100) or 100
         entries = history.entries(opened.id, type_, id_)
@@ -198,7 +198,7 @@ class Restore(Endpoint):
         responses={200: shapes.Changed, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM},
     )
     def post(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.WRITE)
+        opened = self.open(space, Act.WRITE)
         body = json_body(request)
         type_, id_ = _type_and_id(body.get("type"), body.get("id"))
         version = _number_in(body, "version", 1)
@@ -224,7 +224,7 @@ class Move(Endpoint):
         responses={200: shapes.Moved, **dict.fromkeys([400, 401, 403, 404, 409, 503], PROBLEM)},
     )
     def post(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.WRITE)
+        opened = self.open(space, Act.WRITE)
         body = json_body(request)
         thoughts = body.get("thoughts")
         if not isinstance(thoughts, list) or not 0 < len(thoughts) <= MAX_CHANGES:
@@ -256,7 +256,7 @@ class Conflicts(Endpoint):
         responses={200: shapes.Conflicts, 400: PROBLEM, 404: PROBLEM},
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         state = request.GET.get("state")
         if state not in (None, "open", "resolved"):
             raise InvalidParameter("state must be open or resolved.")
@@ -364,7 +364,7 @@ class Spaces(Endpoint):
 class OneSpace(Endpoint):
     @extend_schema(operation_id="space", summary="One space", responses={200: shapes.Space, 404: PROBLEM})
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
-        return json_answer(spaces.described([open_space(self.caller, space, Act.KNOW)])[0])
+        return json_answer(spaces.described([self.open(space, Act.KNOW)])[0])
 
     @extend_schema(
         operation_id="change_space",
@@ -373,7 +373,7 @@ class OneSpace(Endpoint):
         responses={200: shapes.Space, 400: PROBLEM, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM},
     )
     def patch(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.SHARE)
+        opened = self.open(space, Act.SHARE)
         body = json_body(request)
         if unknown := body.keys() - {"name", "kind", "archived"}:
             raise BadRequest(f"A space has no {min(unknown)[:60]} that could be changed.")
@@ -398,7 +398,7 @@ class OneSpace(Endpoint):
         responses={204: None, 403: PROBLEM, 404: PROBLEM},
     )
     def delete(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.SHARE)
+        opened = self.open(space, Act.SHARE)
         if not opened.archived:
             actions.archive_space(opened.id, by=self.caller)
         return HttpResponse(status=204)

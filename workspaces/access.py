@@ -50,7 +50,7 @@ class OpenWorkspace:
     role: str
 
 
-# The caller's rank in each space: 0 none, 1 viewer, 2 editor, 3 owner. Only members of the
+# The rank of a {person} in each space: 0 none, 1 viewer, 2 editor, 3 owner. Only members of the
 # workspace (guests are members too) have any; a private space counts for its owner alone,
 # whatever grants stand in the tables.
 _SPACES: Final = """
@@ -58,19 +58,19 @@ _SPACES: Final = """
            CASE WHEN s.kind = 'private' THEN 3 ELSE greatest(
                (SELECT coalesce(max(array_position(%(codes)b, p.codename::text)), 0)
                 FROM workspaces_spaceuserpermission g JOIN auth_permission p ON p.id = g.permission_id
-                WHERE g.content_object_id = s.id AND g.user_id = %(person)b),
+                WHERE g.content_object_id = s.id AND g.user_id = {person}),
                (SELECT coalesce(max(array_position(%(codes)b, p.codename::text)), 0)
                 FROM workspaces_spacegrouppermission g JOIN auth_permission p ON p.id = g.permission_id
-                JOIN workspaces_person_groups m ON m.group_id = g.group_id AND m.person_id = %(person)b
+                JOIN workspaces_person_groups m ON m.group_id = g.group_id AND m.person_id = {person}
                 WHERE g.content_object_id = s.id)
            ) END AS rank,
            w.role = 'manager' AS manages
     FROM workspaces_space s
-    JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = %(person)b
-    WHERE {which} AND (s.kind = 'shared' OR s.owner_id = %(person)b)"""
-_ONE: Final = _SPACES.format(which="s.id = %(space)b")
+    JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = {person}
+    WHERE {which} AND (s.kind = 'shared' OR s.owner_id = {person})"""
+_ONE: Final = _SPACES.format(which="s.id = %(space)b", person="%(person)b")
 _VISIBLE: Final = f"""
-    SELECT * FROM ({_SPACES.format(which="true")}) spaces
+    SELECT * FROM ({_SPACES.format(which="true", person="%(person)b")}) spaces
     WHERE rank > 0 OR (manages AND kind = 'shared') ORDER BY name, id"""  # noqa: S608
 _LOST: Final = "SELECT EXISTS (SELECT FROM workspaces_lostaccess WHERE space_id = %b AND person_id = %b)"
 _ROLES_IN: Final = """
@@ -91,7 +91,12 @@ _ROLES_IN: Final = """
 _WORKSPACES: Final = """
     SELECT w.id, w.name, m.role FROM workspaces_workspace w
     JOIN workspaces_membership m ON m.workspace_id = w.id WHERE m.person_id = %(person)b"""
-_CODES: Final = [f"{role}_space" for role in ROLES]
+CODES: Final = [f"{role}_space" for role in ROLES]
+SPACE_OF_CALLER: Final = _SPACES.format(which="s.id = %(space)b", person="found.person_id")
+"""One space as the person of a row `found` may know of it, for the statement that finds who asks.
+
+Columns for `known`; parameters `space` and `codes` (`CODES`).
+"""
 
 
 def open_space(caller: Caller, space_id: str | UUID, need: Act) -> OpenSpace:
@@ -100,7 +105,11 @@ def open_space(caller: Caller, space_id: str | UUID, need: Act) -> OpenSpace:
     Raises `NotFound` (also for what the caller may not know of), `AccessRevoked`, `NoRole`,
     `ReadOnly`, `NotAllowed` or `SpaceArchived`.
     """
-    space = _find(caller, space_id)
+    return granted(_find(caller, space_id), need)
+
+
+def granted(space: OpenSpace, need: Act) -> OpenSpace:
+    """A space that the caller knows of, if its role allows this. Raises what `open_space` does for such."""
     if may(need, space.role, manages=space.manages):
         if need is Act.WRITE and space.archived:
             raise SpaceArchived
@@ -112,13 +121,13 @@ def open_space(caller: Caller, space_id: str | UUID, need: Act) -> OpenSpace:
 
 def visible_spaces(caller: Caller) -> list[OpenSpace]:
     """All spaces that the caller may know of, by name."""
-    rows = _cursor().execute(_VISIBLE, {"person": caller.person_id, "codes": _CODES}, prepare=True)
+    rows = _cursor().execute(_VISIBLE, {"person": caller.person_id, "codes": CODES}, prepare=True)
     return [_open(row) for row in rows]
 
 
 def roles_in(workspace_id: UUID) -> dict[tuple[UUID, UUID], str]:
     """The role of each person in each space of a workspace, by space and person."""
-    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "codes": _CODES})
+    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "codes": CODES})
     return {(space, person): ROLES[rank - 1] for space, person, rank in rows}
 
 
@@ -158,14 +167,18 @@ def _find(caller: Caller, space_id: str | UUID) -> OpenSpace:
     space = id_of(space_id)
     cursor = _cursor()
     row = cursor.execute(
-        _ONE, {"space": space, "person": caller.person_id, "codes": _CODES}, prepare=True
+        _ONE, {"space": space, "person": caller.person_id, "codes": CODES}, prepare=True
     ).fetchone()
-    if row is not None:
-        found = _open(row)
-        if found.role is not None or found.manages:
-            return found
+    if row is not None and (found := known(row)) is not None:
+        return found
     lost = cursor.execute(_LOST, (space, caller.person_id)).fetchone()
     raise AccessRevoked if lost and lost[0] else NotFound
+
+
+def known(row: tuple[Any, ...]) -> OpenSpace | None:
+    """A space from its row, if the caller may know of it at all."""
+    found = _open(row)
+    return found if found.role is not None or found.manages else None
 
 
 def _open(row: tuple[Any, ...]) -> OpenSpace:

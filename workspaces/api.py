@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from workspaces import actions, invitations, shapes
-from workspaces.access import open_space, open_workspace, visible_workspaces
+from workspaces.access import open_workspace, visible_workspaces
 from workspaces.actions import EVERYONE, GivenRole, Invited
 from workspaces.endpoint import Endpoint, choice_in, json_answer, json_body, text_in
 from workspaces.models import Device, Group, Membership, Person, WorkspaceRole
@@ -140,7 +140,7 @@ class Roles(Endpoint):
         responses={200: shapes.GivenRoles, 404: PROBLEM},
     )
     def get(self, request: HttpRequest, space: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.KNOW)
+        opened = self.open(space, Act.KNOW)
         return json_answer({"roles": [_given(given) for given in actions.given_roles(opened.id)]})
 
 
@@ -159,7 +159,7 @@ class OneRole(Endpoint):
         },
     )
     def put(self, request: HttpRequest, space: str, who: str) -> HttpResponse:
-        opened = open_space(self.caller, space, Act.SHARE)
+        opened = self.open(space, Act.SHARE)
         role = choice_in(json_body(request), "role", ROLES)
         given: GivenRole | Invited
         if who == EVERYONE:

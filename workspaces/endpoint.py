@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 import orjson
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.views import APIView
 
-from workspaces.access import Caller
+from workspaces.access import Caller, OpenSpace, granted, open_space
 from workspaces.problems import Problem
-from workspaces.signing_in import authenticate
+from workspaces.roles import Act
+from workspaces.signing_in import authenticate_at
 from workspaces.values import one_of, plain_text
 
 
@@ -39,6 +41,7 @@ class Endpoint(APIView):
 
     caller: Caller
     needs_sign_in = True
+    _space: OpenSpace | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.args, self.kwargs = args, kwargs
@@ -49,9 +52,25 @@ class Endpoint(APIView):
         if handler is None:
             raise MethodNotAllowed(f"It takes {', '.join(self.allowed_methods)}.")
         if self.needs_sign_in:
-            self.caller = authenticate(request)
+            self.caller, self._space = authenticate_at(request, _as_id(kwargs.get("space")))
         answer: HttpResponseBase = handler(request, *args, **kwargs)
         return answer
+
+    def open(self, space_id: str, need: Act) -> OpenSpace:
+        """The space of the address as it was when the request came, if the caller may do this with it.
+
+        Raises as `open_space`. A write asks again once it holds the space (`sync.push.accept`).
+        """
+        if self._space is not None and str(self._space.id) == space_id.lower():
+            return granted(self._space, need)
+        return open_space(self.caller, space_id, need)
+
+
+def _as_id(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
 
 
 def json_answer(value: Any, status: int = 200) -> HttpResponse:

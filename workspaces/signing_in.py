@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.crypto import salted_hmac
 
-from workspaces.access import Caller
+from workspaces.access import CODES, SPACE_OF_CALLER, Caller, OpenSpace, known
 from workspaces.models import Person
 from workspaces.problems import DeviceRevoked, NotAllowed, Unauthenticated
 from workspaces.throttling import address_of, count_try, forget_tries
@@ -30,8 +30,9 @@ TOKEN_PREFIX: Final = "lm_"  # noqa: S105
 """Makes tokens easy to find for scanners that look for leaked secrets."""
 
 # The token of a clone ends with the one that asked for it. The time of the last visit is
-# written once a minute at most: otherwise each pull would be a write.
-_CALLER: Final = """
+# written once a minute at most: otherwise each pull would be a write. The space of the address comes along,
+# for a statement of its own costs the web process a fifth of what an empty pull does.
+_CALLER: Final = f"""
     WITH found AS (
         SELECT d.id, d.person_id, p.email, p.is_superuser,
                p.is_active AND d.revoked_at IS NULL AND coalesce(d.expires_at > now(), true)
@@ -49,7 +50,8 @@ _CALLER: Final = """
         WHERE d.id = found.id AND found.valid
           AND (found.last_seen_at IS NULL OR found.last_seen_at < now() - interval '1 minute')
     )
-    SELECT id, person_id, email, is_superuser, valid FROM found"""
+    SELECT found.id, person_id, email, is_superuser, valid, space.*
+    FROM found LEFT JOIN LATERAL ({SPACE_OF_CALLER}) space ON true"""  # noqa: S608
 
 
 _PRODUCT: Final = re.compile(r"[A-Za-z0-9._+-]{1,50}/[A-Za-z0-9._+-]{1,29}")
@@ -105,17 +107,22 @@ def hash_of_token(token: str) -> bytes:
 
 def authenticate(request: HttpRequest) -> Caller:
     """Raises `Unauthenticated`, `DeviceRevoked`, or `ForeignForm` for a page of another site."""
+    return authenticate_at(request, None)[0]
+
+
+def authenticate_at(request: HttpRequest, space_id: UUID | None) -> tuple[Caller, OpenSpace | None]:
+    """Who asks, and the space that they ask about if it was found on the way. Raises as `authenticate`."""
     header = request.META.get("HTTP_AUTHORIZATION", "")
     if header:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "token":
             raise Unauthenticated
-        return _device_caller(token.strip(), _product(request))
+        return _device_caller(token.strip(), _product(request), space_id)
     person = getattr(request, "user", None)
     if person is None or not person.is_authenticated:
         raise Unauthenticated
     _check_csrf(request)
-    return Caller(person.pk, person.email, None, person.is_superuser)
+    return Caller(person.pk, person.email, None, person.is_superuser), None
 
 
 def authenticate_with_password_too(request: HttpRequest) -> Caller:
@@ -156,18 +163,19 @@ def sign_in(request: HttpRequest, email: str, password: str) -> Person:
     return person
 
 
-def _device_caller(token: str, client: str) -> Caller:
+def _device_caller(token: str, client: str, space_id: UUID | None) -> tuple[Caller, OpenSpace | None]:
     if not token.isascii():
         raise Unauthenticated
     connection.ensure_connection()
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
-    row = cursor.execute(_CALLER, {"hash": hash_of_token(token), "client": client}, prepare=True).fetchone()
+    asked = {"hash": hash_of_token(token), "client": client, "space": space_id, "codes": CODES}
+    row = cursor.execute(_CALLER, asked, prepare=True).fetchone()
     if row is None:
         raise Unauthenticated("This token is unknown.")
-    device, person, email, is_superuser, valid = row
+    device, person, email, is_superuser, valid, *space = row
     if not valid:
         raise DeviceRevoked
-    return Caller(person, email, device, is_superuser)
+    return Caller(person, email, device, is_superuser), known(tuple(space)) if space[0] else None
 
 
 def _product(request: HttpRequest) -> str:

@@ -10,7 +10,6 @@ from migration.export.files import FORMATS, exported
 from sync.api import PROBLEM, SCOPE, scope_in
 from sync.problems import InvalidParameter
 from sync.pull.scope import ALL
-from workspaces.access import open_space
 from workspaces.endpoint import Endpoint
 from workspaces.roles import Act
 
@@ -29,7 +28,7 @@ class Export(Endpoint):
         },
     )
     def get(self, request: HttpRequest, space: str) -> FileResponse:
-        opened = open_space(self.caller, space, Act.READ)
+        opened = self.open(space, Act.READ)
         format_ = request.GET.get("format", "")
         if format_ not in FORMATS:
             raise InvalidParameter(f"format must be one of: {', '.join(FORMATS)}.")
