@@ -13,7 +13,6 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
 from django.utils.deprecation import MiddlewareMixin
-from whitenoise.middleware import WhiteNoiseMiddleware
 
 from . import rendering
 from .logs import choose_request_id, request_id
@@ -94,10 +93,6 @@ class _ForBrowsers(MiddlewareMixin):
 
     def __call__(self, request: HttpRequest) -> Any:
         return self.get_response(request) if _has_token(request) else super().__call__(request)
-
-
-class StaticFiles(_ForBrowsers, WhiteNoiseMiddleware):  # type: ignore[misc] # it has no types
-    pass
 
 
 class Sessions(_ForBrowsers, SessionMiddleware):

@@ -52,7 +52,7 @@ MIDDLEWARE = [
     "logomesh_server.middleware.Problems",
     "logomesh_server.middleware.SecurityHeaders",
     "django.middleware.security.SecurityMiddleware",
-    "logomesh_server.middleware.StaticFiles",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "logomesh_server.middleware.Sessions",
     "logomesh_server.middleware.Languages",
     "django.middleware.common.CommonMiddleware",

@@ -71,7 +71,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "show private spaces to the workspace", "workspaces/access.py",
-        "    WHERE {which} AND (s.kind = 'shared' OR s.owner_id = %(person)b)\"\"\"", "    WHERE {which}\"\"\"", (ROLES,),
+        "    WHERE {which} AND (s.kind = 'shared' OR s.owner_id = {person})\"\"\"", "    WHERE {which}\"\"\"", (ROLES,),
     ),
     Mutation(
         "let revoked devices in", "workspaces/signing_in.py",
