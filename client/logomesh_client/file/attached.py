@@ -326,6 +326,11 @@ class LogoMeshFile:
                 "SELECT kind, id FROM logomesh_sync_outbox WHERE space = ? AND kind < ?",
                 (link.number, CONFLICT),
             ).fetchall()
+            for id_, body in self._store.db.execute(
+                "SELECT id, body FROM logomesh_sync_outbox WHERE space = ? AND kind = ?",
+                (link.number, CONFLICT),
+            ).fetchall():  # the server may have forgotten the conflict
+                self._rows.set_aside(link.number, CONFLICT, id_, orjson.loads(body), "server-restored")
             for kind, id_ in rows:
                 if (table := self._store.by_number.get(kind)) and (key := self._rows.key_of(table, id_)):
                     self._rows.set_mark(kind, key)
@@ -398,7 +403,12 @@ class LogoMeshFile:
 
     def begin_anew(self, space: str, reason: str) -> None:
         """The cursor cannot be continued: the next pull brings everything; what is equal costs nothing."""
-        self._set(space, "cursor = NULL, pulled = 0, anew = ?", reason)
+        link = self.link(space)
+        with self._store.writing(rows=False):
+            self._store.db.execute(  # no digest tells which of them are gone
+                "DELETE FROM logomesh_sync_records WHERE kind = ? AND space = ?", (CONFLICT, link.number)
+            )
+            self._set(space, "cursor = NULL, pulled = 0, anew = ?", reason)
 
     def scope_changed(self, space: str) -> bool:
         """Whether the filter was changed since the last pull."""

@@ -17,6 +17,7 @@ import orjson
 
 from logomesh_client.file.cells import Cell, RawText
 from logomesh_client.file.dialects import quoted
+from logomesh_client.file.links import FORGETFUL, ROLLED_BACK
 from logomesh_client.file.placing import WAITS_FOR_PARENT, Rows, ids_of_parents
 from logomesh_client.file.rows import RowTable
 from logomesh_client.file.store import (
@@ -141,6 +142,7 @@ class _Piece:
             " EXISTS (SELECT 1 FROM logomesh_sync_waiting)",
             (space,),
         ).fetchone()
+        self.forgotten = store.value("SELECT anew FROM logomesh_sync_spaces WHERE number = ?", (space,))
         self.marks, self.outbox, self.held, self.waiting, self.several, self.known, self.kept = map(
             bool, exists
         )
@@ -300,13 +302,15 @@ class _Piece:
 
     def _change(self, one: _Incoming, copy: Copy) -> int:
         assert one.record is not None
-        older = one.version < copy.version or (one.version == copy.version and one.hash == copy.hash)
-        if one.kind == CONFLICT:
-            older = one.version <= copy.version
-        if older and not (self.anew and one.hash != copy.hash):
-            return 0
-        restored = self.anew and one.version < copy.version
-        if restored:
+        differs = one.hash != copy.hash
+        if one.version < copy.version or (one.version == copy.version and not differs):
+            if not self.anew or one.kind == CONFLICT:
+                return 0
+            if not differs:
+                self._count_back(one, copy)
+                return 0
+        lost = self._has_lost(one, copy)
+        if lost:
             self.rows.set_aside(self.space, one.kind, one.id, copy.record, "server-restored")
         table = self.store.by_number.get(one.kind)
         new = Copy(one.version, one.record, one.hash, copy.shown, None, copy.aliases)
@@ -316,7 +320,7 @@ class _Piece:
             marked = self.marks and self.rows.is_marked(one.kind, key)
             row = self.store.row(table, key) if marked or waits else None
             edited = row is None or table.edits(one.id, copy.record, row, copy.aliases or {})
-            if marked and edited and not restored:
+            if marked and edited and not lost:
                 return 0  # the user has changed it: the answer to that edit brings the record
             if not edited:
                 self.rows.forget_mark(one.kind, key)
@@ -326,10 +330,26 @@ class _Piece:
                 self.rows.stop_waiting(one.kind, one.id)
             elif row is not None or not marked:
                 clash = self.rows.update(table, one.id, copy.record, one.record, new, row)
-                if clash and waits:
+                if clash and lost:
+                    new.base = 0  # of what the edit was made on, the server knows nothing
+                elif clash and waits:
                     new.base = copy.version if copy.base is None else copy.base
         self.ledger.put(one.kind, one.id, new, copy)
         return 1
+
+    def _has_lost(self, one: _Incoming, copy: Copy) -> bool:
+        """Whether the server was restored to a state in which it did not have what was agreed."""
+        if not self.anew or one.hash == copy.hash:
+            return False
+        if self.forgotten in FORGETFUL and one.version == copy.version:
+            return True
+        return one.version < copy.version or self.forgotten == ROLLED_BACK
+
+    def _count_back(self, one: _Incoming, copy: Copy) -> None:
+        """The server has the same, of an earlier version: the next edit is made on that."""
+        base = 0 if copy.base == 0 else None
+        earlier = Copy(one.version, copy.record, copy.hash, copy.shown, base, copy.aliases)
+        self.ledger.put(one.kind, one.id, earlier, copy)
 
     # Records that go
 
@@ -353,12 +373,13 @@ class _Piece:
         if row is not None and table.edits(one.id, copy.record, row, copy.aliases or {}):
             if marked and not self.anew:
                 return True
-            if marked or (reason in WAITS_FOR_PARENT and self._hangs_here(one.kind, table.read(row))):
+            hangs_here = reason in WAITS_FOR_PARENT and self._hangs_here(one.kind, table.read(row))
+            if marked or self.forgotten or hangs_here:
                 self._is_new_again(one, copy, key)
                 return True
             self.rows.set_aside(self.space, one.kind, one.id, table.read(row), "deleted-meanwhile")
         if one.kind in _PARENTS and (one.kind, one.id) in self._above_what_is_noted():
-            if self.anew:
+            if self.forgotten:
                 self._is_new_again(one, copy, key)
             elif not one.leaves:
                 self._hold(one)
@@ -411,6 +432,11 @@ class _Piece:
                     "SELECT kind, id FROM logomesh_sync_outbox WHERE NOT deletes AND kind < ?", (CONFLICT,)
                 )
             ]
+            if self.forgotten:  # then what hangs on it was refused because of that
+                refs += [
+                    (kind, "", key)
+                    for kind, *key in self.store.db.execute("SELECT kind, a, b, c FROM logomesh_sync_waiting")
+                ]
             for kind, id_, key in refs:
                 table = self.store.by_number.get(kind)
                 if table is None:

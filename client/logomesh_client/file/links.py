@@ -11,6 +11,11 @@ _NOT_REFUSED: Final = frozenset(
 )
 
 
+ROLLED_BACK: Final = "rolled-back"
+FORGETFUL: Final = frozenset({ROLLED_BACK, "foreign", "future"})
+"""Why a cursor cannot be continued, where the server may have forgotten what it had."""
+
+
 class State(Enum):
     """How things stand with one space of a file. Reads and writes of the app never wait for any of them."""
 

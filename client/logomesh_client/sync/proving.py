@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from logomesh_client.file import LogoMeshFile
+from logomesh_client.file.links import FORGETFUL
 
 if TYPE_CHECKING:
     from logomesh_client.sync.rounds import Server
@@ -70,4 +71,6 @@ def _repair(file: LogoMeshFile, server: Server, space: str, sectors: list[int]) 
     for start in range(0, len(wanted), _AT_ONCE):
         file.apply(space, server.fetch(space, wanted[start : start + _AT_ONCE]), anew=True)
     gone = [ref for ref in here if ref not in there]
-    file.drop(space, gone, lost=link.anew == "rolled-back")
+    # A part of a space says nothing about the rest; but of a whole one, nothing may vanish unheard.
+    lost = link.anew in FORGETFUL or not (link.anew or link.scope)
+    file.drop(space, gone, lost=lost)

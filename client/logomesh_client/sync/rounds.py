@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from logomesh_client.file import LogoMeshFile, Push, State
+from logomesh_client.file.links import ROLLED_BACK
 from logomesh_client.sync.proving import Verdict, prove
 from logomesh_client.sync.states import ONLINE, Standing, after
 from logomesh_client.sync.turns import turn
@@ -157,7 +158,7 @@ class _Round:
         if reason == "cloned" and self.new_identity is not None:
             self.server, self.new_identity = self.new_identity(), None
             return  # it goes on with its cursor and loses nothing
-        if reason == "rolled-back":
+        if reason == ROLLED_BACK:
             self.file.resend(self.space)
         self.file.begin_anew(self.space, reason)
 
