@@ -23,11 +23,16 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 Next = Callable[[HttpRequest], HttpResponseBase]
 
 
+def _of_the_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
 class RequestIds:
     """Takes the caller's X-Request-ID, or makes one; every log line, problem and answer bears it.
 
-    What may have changed something gets a line of its own. It names the route and not the address: names and
-    mail addresses of people are parts of addresses.
+    What may have changed something gets a line of its own, and so does what a client was refused, for it tells
+    people the id. The line names the route and not the address: names and mail addresses of people are parts
+    of addresses.
     """
 
     def __init__(self, get_response: Next) -> None:
@@ -39,7 +44,7 @@ class RequestIds:
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = identifier
-            if request.method not in SAFE:
+            if request.method not in SAFE or (response.status_code >= 400 and _of_the_api(request)):
                 route = request.resolver_match.route if request.resolver_match else "unknown"
                 logger.info("%s %s: %s", request.method, route, response.status_code)
             return response

@@ -394,6 +394,28 @@ def test_the_agent_brings_a_change_over(machine: Any) -> None:
     assert "online" in said[1][0]
 
 
+def test_what_a_round_met_is_found_in_the_server_s_log(machine: Any, serving: Serving) -> None:
+    one = machine("met")
+    file = one.file("met.sqlite3", "Before")
+    one.run("attach", file, "--home", space(one, "Met"))
+    unknown = "lm_" + "x" * 43
+
+    def logged(id_: str) -> list[str]:
+        lines = [json.loads(line) for line in serving.said.splitlines() if line.startswith("{")]
+        return [line["message"] for line in lines if line.get("request_id") == id_]
+
+    for method in ("GET", "POST"):  # nothing to send, then something
+        [found] = one.json("sync", file, exits=1, LOGOMESH_TOKEN=unknown)["files"][0]["spaces"]
+        assert found["state"] == "attention"
+        [line] = logged(found["request_id"])
+        assert line.startswith(f"{method} api/v1/") and line.endswith(": 401")
+        assert "(request " in one.run("sync", file, exits=1, LOGOMESH_TOKEN=unknown)
+        write(file, "After")
+    assert unknown not in serving.said + one.said
+    [found] = one.json("sync", file)["files"][0]["spaces"]
+    assert (found["state"], found["request_id"]) == ("online", "")
+
+
 def test_installing_the_agent(machine: Any) -> None:
     one = machine("desk")
     done = one.json("sync", "--install", LOGOMESH_TOKEN="lm_secret", HTTPS_PROXY='http://a"b%c:1')

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ def _as_json(file: LogoMeshFile, report: Report) -> dict[str, Any]:
             "name": file.link(one.space).name,
             "state": one.state.value,
             "reason": one.reason,
+            "request_id": one.request_id,
             "sent": one.sent,
             "received": one.received,
             "merged": one.merged,
@@ -139,7 +140,8 @@ def tell_report(desk: Desk, file: LogoMeshFile, report: dict[str, Any]) -> Exit:
         equal = {True: "equal, proved by digest", False: "not equal", None: ""}[one["equal"]]
         desk.voice.say(f"  {one['name'] or one['space']}: {', '.join([*parts, *filter(None, [equal])])}")
         if one["reason"]:
-            desk.voice.say(f"    {one['state']}: {one['reason']}", fg="yellow")
+            found_by = f" (request {one['request_id']})" if one["request_id"] else ""
+            desk.voice.say(f"    {one['state']}: {one['reason']}{found_by}", fg="yellow")
         if one["put_aside"]:
             words = f"    {count(one['put_aside'], 'piece')} of unsent work put aside: logomesh rescue"
             desk.voice.say(f"{words} {file.path.name}", fg="yellow")
@@ -228,7 +230,7 @@ def _told(desk: Desk, path: Path, url: str, server: Server, report: Report) -> N
     if report.sent or report.received:
         with LogoMeshFile.open(path) as file:
             follow_rules(desk, file, url, server)
-    at = time.strftime("%H:%M:%S")
+    at = datetime.now().astimezone()
     for one in report.spaces:
         known, now = _last_state.get((path, one.space)), (one.state, one.reason)
         _last_state[path, one.space] = now
@@ -236,19 +238,21 @@ def _told(desk: Desk, path: Path, url: str, server: Server, report: Report) -> N
             continue
         desk.voice.line(
             {
-                "at": at,
+                "at": at.isoformat(timespec="milliseconds"),
                 "file": str(path),
                 "space": one.space,
                 "state": one.state.value,
                 "reason": one.reason,
+                "request_id": one.request_id,
                 "sent": one.sent,
                 "received": one.received,
                 "equal": one.proved,
             }
         )
-        why = f": {one.reason}" if one.reason else ""
+        found_by = f" (request {one.request_id})" if one.request_id else ""
+        why = f": {one.reason}{found_by}" if one.reason else ""
         desk.voice.say(
-            f"{at} {path.name} {one.space[:8]} {one.state.value}{why}"
+            f"{at:%H:%M:%S} {path.name} {one.space[:8]} {one.state.value}{why}"
             f" ({one.sent} sent, {one.received} received)"
         )
         sys.stdout.flush()

@@ -58,6 +58,8 @@ class SpaceReport:
     """Whether the copies proved equal; None: not compared, something is still under way."""
     state: State = State.ONLINE
     reason: str = ""
+    request_id: str = ""
+    """Of the request that went wrong: it finds what happened in the server's log."""
     retry_after: float | None = None
     put_aside: int = 0
 
@@ -135,6 +137,7 @@ class _Round:
             standing = self._patiently()
         except WireError as error:
             standing = after(error)
+            self.report.request_id = error.request_id
             if standing.state is State.ACCESS_LOST:
                 self.report.put_aside = self.file.put_aside(self.space, "access-revoked")
         self.file.set_state(self.space, standing.state, standing.reason, contact=standing.answered)
@@ -206,6 +209,7 @@ class _Round:
                 answer = self.server.push(push.space, push.epoch, push.seen, push.changes)
             except Problem as problem:
                 if problem.type in ("read-only", "space-archived"):
+                    self.report.request_id = problem.request_id
                     return Standing(State.DEGRADED, str(problem))
                 if problem.type not in _TOO_MUCH:
                     raise
