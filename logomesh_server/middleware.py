@@ -30,9 +30,9 @@ def _of_the_api(request: HttpRequest) -> bool:
 class RequestIds:
     """Takes the caller's X-Request-ID, or makes one; every log line, problem and answer bears it.
 
-    What may have changed something gets a line of its own, and so does what a client was refused, for it tells
-    people the id. The line names the route and not the address: names and mail addresses of people are parts
-    of addresses.
+    What may have changed something gets a line of its own, and so does what a client was refused, for it
+    tells people the id. The line names the route and not the address: names and mail addresses of people are
+    parts of addresses.
     """
 
     def __init__(self, get_response: Next) -> None:
