@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from migration.sandbox.frames import Filters
@@ -18,6 +19,9 @@ MISSING_TAGS: Final = ("set-aside", "create")
 IDS: Final = ("keep", "new")
 _FILTERS: Final = ("tags", "clusters", "after", "before")
 _MOST_NAMES: Final = 1_000
+_JUST_BEFORE: Final = timedelta(microseconds=-1)
+"""`after` excludes its time, but a day that somebody names is wanted from its first moment on."""
+_BEGINNING: Final = timedelta()
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,14 @@ def _filters(chosen: Any) -> dict[str, Any]:
     for kind in ("tags", "clusters"):
         if names := _names(chosen.get(kind) or [], f"/filters/{kind}"):
             filters[kind] = names
-    for kind in ("after", "before"):
+    for kind, of_day in (("after", _JUST_BEFORE), ("before", _BEGINNING)):
         if chosen.get(kind) is not None:
-            filters[kind] = _moment(chosen[kind], f"/filters/{kind}")
-    if "after" in filters and "before" in filters and filters["after"] >= filters["before"]:
+            filters[kind] = _moment(chosen[kind], of_day, f"/filters/{kind}")
+    if (
+        "after" in filters
+        and "before" in filters
+        and not _is_any_between(filters["after"], filters["before"])
+    ):
         raise InvalidValue("No time is after the one and before the other.", pointer="/filters/before")
     return filters
 
@@ -140,13 +148,22 @@ def _is_storable(text: str) -> bool:
         return False
 
 
-def _moment(value: Any, pointer: str) -> str:
-    """A time, or a day: its first moment in UTC."""
-    text = f"{value}T00:00:00Z" if isinstance(value, str) and len(value) == 10 else value
-    moment = time_in_feed_form(text) if isinstance(text, str) else None
+def _moment(value: Any, of_day: timedelta, pointer: str) -> str:
+    """A time; or of a day the moment that stands so far from its beginning (in UTC)."""
+    text = value if isinstance(value, str) else ""
+    try:
+        if len(text) == 10:
+            text = (datetime.fromisoformat(f"{text}T00:00:00+00:00") + of_day).isoformat()
+    except (ValueError, OverflowError):
+        text = ""
+    moment = time_in_feed_form(text)
     if moment is None:
         raise InvalidValue("This must be a time such as 2025-06-08T09:30:00Z, or a day.", pointer=pointer)
     return moment
+
+
+def _is_any_between(after: str, before: str) -> bool:
+    return datetime.fromisoformat(before) - datetime.fromisoformat(after) > timedelta(microseconds=1)
 
 
 def _one_of(body: Mapping[str, Any], name: str, known: tuple[str, ...], default: str) -> str:

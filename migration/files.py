@@ -35,15 +35,18 @@ def remove(id_: UUID) -> None:
     shutil.rmtree(Path(settings.UPLOADS_DIR) / str(id_), ignore_errors=True)
 
 
-def write(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file of ours. Raises `DiskFull`."""
+def write(path: Path, chunks: Iterable[bytes]) -> bytes:
+    """Write a file of ours, and give its SHA-256. Raises `DiskFull`."""
+    digest = sha256()
     try:
         with open(path, "xb", opener=_private) as file:
             for chunk in chunks:
                 file.write(chunk)
+                digest.update(chunk)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise DiskFull from error
+    return digest.digest()
 
 
 def require_room(size: int) -> None:

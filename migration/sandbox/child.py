@@ -208,7 +208,7 @@ def _table_chunks(
     reader: Reader, source: Source, after: int, request: Request, form: Form | None
 ) -> Iterator[Chunk]:
     for batch in reader.batches(source, after, request.chunk_rows, request.chunk_bytes):
-        draft = _Draft(batch.rows, batch.left)
+        draft = _Draft(batch.rows, batch.left, batch.size)
         draft.note(batch.plain.noted)
         for position, odd in batch.odd:
             draft.take(position, odd)
@@ -234,9 +234,10 @@ def _unknown_chunks(reader: Reader, source: Source, after: int, request: Request
 class _Draft:
     """A chunk in the making."""
 
-    def __init__(self, rows: int = 0, left: int = 0) -> None:
+    def __init__(self, rows: int = 0, left: int = 0, read: int = 0) -> None:
         self.rows = rows
         self.left = left
+        self.read = read
         self.kept = 0
         """Bytes of the rows set aside."""
         self.records: list[bytes] = []
@@ -284,7 +285,7 @@ class _Draft:
     def chunk(self, name: str, last: int) -> Chunk:
         return Chunk(
             name, last, self.rows, self.records, self.positions, self.embeddings, self.aside, self.listed,
-            dict(self.counted), self.left, self.made,
+            dict(self.counted), self.left, self.made, self.read,
         )  # fmt: skip
 
 

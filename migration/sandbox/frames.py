@@ -6,13 +6,18 @@ The child reads a stranger's file, so the parent believes nothing but the shape 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
 
 UNKNOWN_TABLE: Final = "unknown-table"
 """Why all rows of a table that LogoMesh does not know are set aside."""
+
+SLICE_ROWS: Final = 500
+SLICE_BYTES: Final = 512 * 1024
+"""So much a chunk holds: what is made of it stays in the processor's cache. So much is also brought at once
+while others write in the space: they wait for about ten milliseconds."""
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -54,8 +59,8 @@ class Request(msgspec.Struct, frozen=True):
     """Give new ids to rows whose own cannot be used, made of this text; "": they are set aside."""
     salvage: bool = False
     """For `inspect`: take what can still be read of a damaged file."""
-    chunk_rows: int = 20_000
-    chunk_bytes: int = 8 * 1024**2
+    chunk_rows: int = SLICE_ROWS
+    chunk_bytes: int = SLICE_BYTES
 
 
 class Aside(msgspec.Struct, frozen=True):
@@ -97,12 +102,31 @@ class Chunk(msgspec.Struct, frozen=True, tag=True):
     """Of the rows: those that the filters leave for later."""
     made: dict[str, list[bytes]] = {}
     """Type -> records that no row stands for, in the form of the others. Each chunk that needs one has it."""
+    read: int = 0
+    """Bytes of its rows in the file."""
 
     @property
     def size(self) -> int:
-        """Bytes of its records, of the embeddings beside them and of the rows set aside."""
+        """Bytes of its rows, or of what it brings (embeddings and rows set aside too) if that is more."""
         brought = sum(map(len, self.records)) + sum(map(len, self.embeddings))
-        return brought + sum(len(row.columns) for row in self.aside)
+        return max(self.read, brought + sum(len(row.columns) for row in self.aside))
+
+
+def gathered(slices: Iterable[Chunk], are_enough: Callable[[int, int], bool]) -> Iterator[Chunk]:
+    """Chunks joined to larger ones of one table, each as soon as its rows and bytes are enough."""
+    waiting: list[Chunk] = []
+    rows = size = 0
+    for each in slices:
+        if waiting and each.table != waiting[0].table:
+            yield joined(waiting)
+            waiting, rows, size = [], 0, 0
+        waiting.append(each)
+        rows, size = rows + each.rows, size + each.size
+        if are_enough(rows, size):
+            yield joined(waiting)
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield joined(waiting)
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
@@ -127,6 +151,7 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
         dict(counted),
         sum(each.left for each in chunks),
         {type_: list(records) for type_, records in made.items()},
+        sum(each.read for each in chunks),
     )
 
 

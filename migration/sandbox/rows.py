@@ -63,6 +63,8 @@ class Batch:
     """(position, row)"""
     left: int
     """How many of the rows are left for later."""
+    size: int
+    """About how many bytes they have."""
 
     def sheets(self) -> Iterator[tuple[Sequence[int], Sheet]]:
         """The records of the batch, and the positions of their rows."""
@@ -330,10 +332,10 @@ class Reader:
             else:
                 left += 1
             if len(plain) + len(odd) + left >= most_rows or size >= most_bytes:
-                yield self._batch(plan, plain, odd, left, position)
+                yield self._batch(plan, plain, odd, left, position, size)
                 plain, odd, size, left = [], [], 0, 0
         if plain or odd or left:
-            yield self._batch(plan, plain, odd, left, position)
+            yield self._batch(plan, plain, odd, left, position, size)
 
     def _sorted(self, plan: Plan, after: int) -> Iterator[tuple[int, tuple[Any, ...], Odd | None]]:
         """(position, values, None) of each plain row, (position, (), row) of the others, (position, (), None)
@@ -355,14 +357,20 @@ class Reader:
                 yield position, (), self._odd(plan.source, position)
 
     def _batch(
-        self, plan: Plan, plain: list[tuple[Any, ...]], odd: list[tuple[int, Odd]], left: int, last: int
+        self,
+        plan: Plan,
+        plain: list[tuple[Any, ...]],
+        odd: list[tuple[int, Odd]],
+        left: int,
+        last: int,
+        size: int,
     ) -> Batch:
         rows = PlainRows(plan, plain)
         for position in rows.doubtful:
             odd.append((position, self._odd(plan.source, position)))
         if odd:
             self.with_odd.add(plan.source.name)
-        return Batch(last, len(rows) + len(odd) + left, rows, odd, left)
+        return Batch(last, len(rows) + len(odd) + left, rows, odd, left, size)
 
     def _plan(self, source: Source) -> Plan:
         # Temporary tables are made now: SQLite aborts a SELECT under way when one is.

@@ -8,18 +8,26 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Full, Queue
 from typing import BinaryIO, cast
 
 import msgspec
 
 from migration.dialects import NotLogoMesh
-from migration.sandbox.frames import Finished, Frame, Refused, Request, read_frames
+from migration.sandbox.frames import Chunk, Finished, Frame, Refused, Request, read_frames
 
-_AHEAD = 2
+_AHEAD_BYTES = 8 * 1024**2
+"""So much of the file is read ahead: as much as the parent writes at once, so neither waits for the other."""
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
+    "MALLOC_TOP_PAD_": str(4 * 1024**2),
+}
+"""The child needs as much for each chunk as for the one before: handing memory back to the system in between
+takes a tenth of its time."""
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -40,7 +48,7 @@ def reading(request: Request) -> Iterator[Iterator[Frame]]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            env={"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"},
+            env={"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8", **_KEEP_MEMORY},
         )
         stdin, stdout = cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
         try:
@@ -56,30 +64,19 @@ def reading(request: Request) -> Iterator[Iterator[Frame]]:
 
 @contextmanager
 def _ahead(frames: Iterator[Frame], child: subprocess.Popen[bytes]) -> Iterator[Iterator[Frame]]:
-    """Receive in a thread, two frames ahead: the child works while the parent writes."""
-    waiting: Queue[Frame | Exception | None] = Queue(_AHEAD)
-    over = threading.Event()
-
-    def put(item: Frame | Exception | None) -> None:
-        while not over.is_set():
-            try:
-                waiting.put(item, timeout=0.5)
-            except Full:
-                continue
-            return
+    """Receive ahead in a thread: the child works while the parent writes."""
+    waiting = _Waiting()
 
     def receive() -> None:
         try:
             for frame in frames:
-                put(frame)
-                if over.is_set():
-                    return
-            put(None)
+                waiting.put(frame, frame.size if isinstance(frame, Chunk) else 0)
+            waiting.put(None)
         except Exception as error:  # handed to whoever iterates
-            put(error)
+            waiting.put(error)
 
     def take() -> Iterator[Frame]:
-        while (item := waiting.get()) is not None:
+        while (item := waiting.take()) is not None:
             if isinstance(item, Exception):
                 raise item
             yield item
@@ -89,9 +86,41 @@ def _ahead(frames: Iterator[Frame], child: subprocess.Popen[bytes]) -> Iterator[
     try:
         yield take()
     finally:
-        over.set()
+        waiting.end()
         child.kill()
         thread.join()
+
+
+class _Waiting:
+    """What was received and not yet taken: so many bytes, and the one that made them too many."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[Frame | Exception | None, int]] = deque()
+        self._size = 0
+        self._over = False
+        self._changed = threading.Condition()
+
+    def put(self, item: Frame | Exception | None, size: int = 0) -> None:
+        """Wait until there is room. After the end nothing is kept."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or self._size < _AHEAD_BYTES)
+            if not self._over:
+                self._items.append((item, size))
+                self._size += size
+                self._changed.notify_all()
+
+    def take(self) -> Frame | Exception | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._items)
+            item, size = self._items.popleft()
+            self._size -= size
+            self._changed.notify_all()
+            return item
+
+    def end(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
 
 def _frames(child: subprocess.Popen[bytes], stdout: BinaryIO, complaints: BinaryIO) -> Iterator[Frame]:

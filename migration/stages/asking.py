@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
-
-from msgspec.structs import replace
+from typing import Any
 
 from migration.choosing import filters_of
 from migration.models import Import, State
 from migration.sandbox.frames import BEFORE_ALL, Filters, Request
 
-SLICE_ROWS: Final = 500
-SLICE_BYTES: Final = 512 * 1024
-"""So much a chunk brings while others write in the space: they wait for about ten milliseconds."""
-
 
 def request_of(imported: Import, act: str, table: str = "", after: int = BEFORE_ALL) -> Request:
     """Read the rows that an import takes, from a place on."""
     chosen, family = imported.options, imported.family or imported.pk
-    whole = Request(
+    return Request(
         imported.path,
         str(Path(imported.path).parent),
         act,
@@ -30,7 +24,6 @@ def request_of(imported: Import, act: str, table: str = "", after: int = BEFORE_
         missing_tags=chosen.get("missing_tags") == "create",
         new_ids=family.hex if chosen.get("ids") == "new" else "",
     )
-    return replace(whole, chunk_rows=SLICE_ROWS, chunk_bytes=SLICE_BYTES) if act == "pack" else whole
 
 
 def earlier_filters(imported: Import) -> list[dict[str, Any]]:

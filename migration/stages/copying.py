@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from django.utils import timezone
 from migration.estimating import Pace
 from migration.jobs import Job, caller_of
 from migration.models import Import, State
-from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request, joined
+from migration.sandbox.frames import BEFORE_ALL, Aside, Chunk, Described, Request, gathered
 from migration.sandbox.supervision import reading
 from migration.stages.asking import earlier_filters, request_of
 from migration.stages.counting import Brought, Counts
@@ -111,7 +111,8 @@ def copy(job: Job) -> None:
     copier = _Copier(job, imported, checkpoint)
     request = request_of(imported, "pack", checkpoint.get("table", ""), checkpoint.get("after", BEFORE_ALL))
     with reading(request) as frames:
-        for chunk in copier.gathered(frame for frame in frames if isinstance(frame, Chunk)):
+        slices = (frame for frame in frames if isinstance(frame, Chunk))
+        for chunk in gathered(slices, copier.is_chunk):
             copier.take(chunk)
     if imported.dry_run:
         rehearsed = rehearsal(imported, copier.counts, timezone.now())
@@ -141,25 +142,10 @@ class _Copier:
         self.refused: dict[bytes, str] = {}
         """Key -> why a row of the chunk under way cannot be merged."""
 
-    def gathered(self, slices: Iterable[Chunk]) -> Iterator[Chunk]:
-        """Slices joined to chunks, for a large transaction costs less; one by one while others write here.
-
-        They wait for the space as long as a chunk takes.
-        """
-        waiting: list[Chunk] = []
-        rows = size = 0
-        for each in slices:
-            if waiting and each.table != waiting[0].table:
-                yield joined(waiting)
-                waiting, rows, size = [], 0, 0
-            waiting.append(each)
-            rows, size = rows + each.rows, size + each.size
-            in_company = time.monotonic() < self.company_until
-            if in_company or rows >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
-                yield joined(waiting)
-                waiting, rows, size = [], 0, 0
-        if waiting:
-            yield joined(waiting)
+    def is_chunk(self, rows: int, size: int) -> bool:
+        """Whether so much is brought at once: a large transaction costs less, but others wait for it."""
+        in_company = time.monotonic() < self.company_until
+        return in_company or rows >= _CHUNK_ROWS or size >= _CHUNK_BYTES
 
     def take(self, chunk: Chunk) -> None:
         """One chunk, exactly once. Raises `Stopped` if the job is not ours any more."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
+from migration import files
 from migration.dialects import NotLogoMesh
 from migration.estimating import estimated_seconds
 from migration.families import Kinship, family_of_same, previous
@@ -41,13 +43,13 @@ def inspect(job: Job) -> None:
             elif isinstance(frame, Chunk):
                 tally.add(frame)
                 rows = sum(found.tables.values()) if found else 0
-                job.save(State.ASSESSING, progress={"rows": tally.rows, "of": rows})
+                job.show(State.ASSESSING, {"rows": tally.rows, "of": rows})
     if found is None:
         raise NotLogoMesh("unreadable", "The file could not be read.", "Use a backup.")
     imported.path = str(path)
     head = SpaceHead.objects.get(space_id=imported.space_id)
     kinship = _kinship(imported) if head.head else Kinship(imported.space_id)
-    imported.family = family_of_same(imported) or kinship.family() or imported.pk
+    imported.family = family_of_same(imported) or kinship.family() or uuid4()
     job.move(
         State.ASSESSING,
         State.READY,
@@ -148,8 +150,14 @@ def _in_space(imported: Import, head: SpaceHead, kinship: Kinship) -> dict[str, 
         if earlier is None
         else {
             "finished_at": earlier.finished_at and earlier.finished_at.isoformat(),
-            "same_file": bytes(earlier.sha256) == bytes(imported.sha256),
+            "same_file": _is_same_file(earlier, imported),
             "file": earlier.file_name if earlier.person_id == imported.person_id else None,
         },
         "existing": "merge" if earlier else "keep",
     }
+
+
+def _is_same_file(earlier: Import, imported: Import) -> bool:
+    """Whether both are of the same bytes. What a journal was applied to counts as another copy."""
+    alone = all(Path(each.path).name == files.FILE for each in (earlier, imported))
+    return alone and bytes(earlier.sha256) == bytes(imported.sha256)

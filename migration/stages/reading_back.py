@@ -1,22 +1,37 @@
-"""SQL that computes a record's hash from the columns of its row, not from the hash stored beside them.
+"""Hashes of stored records, computed from the columns of their rows, not from the hash stored beside them.
 
 PostgreSQL spells texts, times and most numbers just as RFC 8785 does. Where it does not (JSON
 with something in it, numbers that are very large or small) the row says so and is read whole.
+So does a long row: PostgreSQL hashes a long text five times slower than it hands it over.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import combinations
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, islice
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
 
 from sync.core.limits import MAX_INTEGER
+from sync.core.records import canonical_object
 from sync.core.schema import RECORD_TYPES, Field, Kind, RecordType
-from sync.tables import TABLES
+from sync.core.sheets import Sheet, hashes
+from sync.sql import cursor
+from sync.tables import TABLES, time_json
 
 _TIME: Final = r"""\"YYYY-MM-DD"T"HH24:MI:SS.US"Z"\""""
-UNKNOWN: Final = bytes(8)
+KEY_BYTES: Final = 16
+HASH_BYTES: Final = 8
+UNKNOWN: Final = bytes(HASH_BYTES)
 """Stands for the hash of a row that is not there, or has to be read whole."""
+LONG: Final = b"\xff" * HASH_BYTES
+"""The same for a row that is long besides: few are read at a time."""
+_LONG_BYTES: Final = 8_000
+_AT_A_TIME: Final = 200
+_LONG_AT_A_TIME: Final = 4
 
 
 def _spelled(field: Field) -> str:
@@ -74,23 +89,81 @@ def _hash_query(type_: RecordType) -> str:
     simple = [test for field in type_.fields if (test := _is_simple(field))]
     usual = ", ".join(f"'{text}'" for text in extras)
     simple.append(f"t.extra IN ({usual})")
+    hashed = f"substr(sha256(convert_to(concat({', '.join(document)}, '}}'), 'UTF8')), 1, {HASH_BYTES})"
     # LIMIT 1: ask the index for each key. Else PostgreSQL may read the whole table for every chunk.
-    hashed = f"substr(sha256(convert_to(concat({', '.join(document)}, '}}'), 'UTF8')), 1, 8)"
     return f"""
         SELECT string_agg(coalesce(h.hash, '\\x{UNKNOWN.hex()}'), '' ORDER BY w.n)
-        FROM unnest(%(keys)b::bytea[]) WITH ORDINALITY AS w(key, n)
+        FROM generate_series(0, octet_length(%(keys)b::bytea) / {KEY_BYTES} - 1) AS w(n)
         LEFT JOIN LATERAL (
-            SELECT CASE WHEN {" AND ".join(simple)} THEN {hashed} END AS hash
+            SELECT CASE WHEN {_length(type_)} > {_LONG_BYTES} THEN '\\x{LONG.hex()}'::bytea
+                        WHEN {" AND ".join(simple)} THEN {hashed} END AS hash
             FROM {TABLES[type_.name].name} t
-            WHERE t.space_id = %(space)b AND t.key = w.key AND NOT t.deleted LIMIT 1) h ON true"""
+            WHERE t.space_id = %(space)b AND NOT t.deleted
+              AND t.key = substr(%(keys)b::bytea, {KEY_BYTES} * w.n + 1, {KEY_BYTES}) LIMIT 1) h ON true"""
 
 
-HASHES: Final = {name: _hash_query(type_) for name, type_ in RECORD_TYPES.items()}
-"""Record type -> query for the hashes of some keys, in their order, as one value."""
+def _length(type_: RecordType) -> str:
+    """SQL: about how many bytes a row has. What lies out of line is not read for it."""
+    lengths = [
+        f"{'pg_column_size' if field.kind is Kind.OBJECT else 'octet_length'}(t.{field.name})"
+        for field in type_.fields
+        if field.kind in (Kind.TEXT, Kind.BYTES, Kind.OBJECT)
+    ]
+    return " + ".join(f"coalesce({length}, 0)" for length in (*lengths, "pg_column_size(t.extra)"))
 
-WHOLE: Final = {
-    name: f"SELECT t.key, t.id, t.version, {TABLES[name].record_json} FROM {TABLES[name].name} t"
-    " WHERE t.space_id = %(space)b AND t.key = ANY(%(keys)b) AND NOT t.deleted"
-    for name in RECORD_TYPES
-}
-"""Record type -> query for whole records by key."""
+
+def _whole_query(type_: RecordType) -> str:
+    columns = ", ".join(_as_in_feed(field) for field in type_.fields)
+    return (
+        f"SELECT t.key, t.version, t.id, {columns}, t.extra::text FROM {TABLES[type_.name].name} t"
+        " WHERE t.space_id = %(space)b AND t.key = ANY(%(keys)b) AND NOT t.deleted"
+    )
+
+
+def _as_in_feed(field: Field) -> str:
+    column = f"t.{field.name}"
+    if field.kind is Kind.TIME:
+        return time_json(column)
+    if field.kind is Kind.BYTES:
+        return f"translate(encode({column}, 'base64'), E'\\n', '')"
+    return f"{column}::text" if field.kind is Kind.OBJECT else column
+
+
+_HASHES: Final = {name: _hash_query(type_) for name, type_ in RECORD_TYPES.items()}
+_WHOLE: Final = {name: _whole_query(type_) for name, type_ in RECORD_TYPES.items()}
+
+
+def stored_hashes(space_id: UUID, type_: str, keys: Sequence[bytes]) -> bytes:
+    """The hashes of the live records with these keys, one after the other, `UNKNOWN` and `LONG` for some."""
+    parameters = {"space": space_id, "keys": b"".join(keys)}
+    row: tuple[bytes | None] | None = cursor().execute(_HASHES[type_], parameters).fetchone()
+    return (row and row[0]) or b""
+
+
+def whole_hashes(
+    space_id: UUID, type_: str, keys: Sequence[bytes], *, long: bool = False
+) -> Iterator[tuple[bytes, int, bytes]]:
+    """(key, version, hash) of each of these records that lives, in any order; `long`: each may be large."""
+    size = _LONG_AT_A_TIME if long else _AT_A_TIME
+    rows = cursor().stream(_WHOLE[type_], {"space": space_id, "keys": list(keys)}, size=size)
+    while some := list(islice(rows, size)):
+        found, versions, *columns = zip(*some, strict=True)
+        yield from zip(found, versions, hashes(_sheet(type_, columns)), strict=True)
+
+
+def _sheet(type_: str, read: Sequence[Sequence[Any]]) -> Sheet:
+    """Records as columns: id, fields, `extra`, as `_whole_query` gives them."""
+    ids, *values, extra = read
+    fields = RECORD_TYPES[type_].fields
+    columns = {field.name: column for field, column in zip(fields, values, strict=True)}
+    spelled = {
+        field.name: _spelled_objects(columns[field.name]) for field in fields if field.kind is Kind.OBJECT
+    }
+    spelled["extra"] = [b"" if text == b"{}" else text for text in _spelled_objects(extra)]
+    return Sheet(type_, ids, columns, spelled)
+
+
+def _spelled_objects(texts: Iterable[str]) -> list[bytes]:
+    texts = list(texts)
+    spelled = {text: canonical_object(orjson.loads(text)) for text in set(texts)}
+    return [spelled[text] for text in texts]

@@ -6,35 +6,33 @@ back. The stored hash is not believed. An import whose digests differ is never `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from hashlib import sha256
-from itertools import islice
 from operator import xor
 from struct import unpack
 from typing import Any, Final, NamedTuple
 
-import orjson
 from django.utils import timezone
 
 from migration.estimating import Pace
 from migration.jobs import Job
 from migration.models import Divergence, Import, ImportChunk, SetAsideRow, State
-from migration.sandbox.frames import Chunk
+from migration.sandbox.frames import Chunk, gathered
 from migration.sandbox.supervision import reading
 from migration.stages.asking import request_of
 from migration.stages.counting import Counts
-from migration.stages.reading_back import HASHES, UNKNOWN, WHOLE
+from migration.stages.reading_back import HASH_BYTES, KEY_BYTES, LONG, UNKNOWN, stored_hashes, whole_hashes
 from migration.stages.reporting import report
-from sync.core.sheets import hashes, sheet_of
 from sync.indexing import postpone
 from sync.sql import cursor
 from sync.tables import TABLES
 
 _MOST_LISTED: Final = 1_000
-_FEW: Final = 50
-"""Records that are read whole at a time: each may be large."""
+_TOGETHER_ROWS: Final = 20_000
+_TOGETHER_BYTES: Final = 8 * 1024**2
+"""So much is compared at once."""
 
 
 @dataclass
@@ -63,6 +61,10 @@ class _Expected(NamedTuple):
     hash: bytes
     position: int
 
+    @classmethod
+    def of(cls, data: bytes, position: int) -> _Expected:
+        return cls(_key_in(data), data[KEY_BYTES:], position)
+
 
 def verify(job: Job) -> None:
     """Compare file and database; then the import is `done`, or `failed` with the differences."""
@@ -72,11 +74,11 @@ def verify(job: Job) -> None:
     verifier = _Verifier(imported, counts, comparison)
     pace = Pace(State.VERIFYING, sum(each.rows_in for each in counts.values()))
     with reading(request_of(imported, "hash")) as frames:
-        for frame in frames:
-            if isinstance(frame, Chunk):
+        slices = (frame for frame in frames if isinstance(frame, Chunk))
+        for chunk in gathered(slices, _are_enough):
+            verifier.take(chunk)
+            if job.show(State.VERIFYING, pace.progress(sum(comparison.rows.values()))):
                 postpone(imported.space_id)
-                verifier.take(frame)
-                job.save(State.VERIFYING, progress=pace.progress(sum(comparison.rows.values())))
     verifier.count(counts)
     state = State.DONE if comparison.agrees else State.FAILED
     now = timezone.now()
@@ -96,6 +98,10 @@ def verify(job: Job) -> None:
     )
 
 
+def _are_enough(rows: int, size: int) -> bool:
+    return rows >= _TOGETHER_ROWS or size >= _TOGETHER_BYTES
+
+
 class _Verifier:
     def __init__(self, imported: Import, counts: dict[str, Counts], comparison: Comparison) -> None:
         self.imported = imported
@@ -112,43 +118,42 @@ class _Verifier:
         found = self.comparison
         found.rows[chunk.table] = found.rows.get(chunk.table, 0) + chunk.rows
         self._take_made(chunk)
-        expected = self._expected(chunk)
-        matched = self._compare(chunk.table, expected)
+        matched = self._compare(chunk.table, *self._expected(chunk))
         found.matched[chunk.table] = found.matched.get(chunk.table, 0) + matched
-        vectors = [_Expected(data[:16], data[16:], 0) for data in chunk.embeddings]
-        if vectors:
-            keys = [each.key for each in vectors]
-            left_out = set(self._diverged("embeddings", key__in=keys))
-            self._compare("embeddings", [each for each in vectors if each.key not in left_out])
+        if chunk.embeddings:
+            left_out = set(self._diverged("embeddings", key__in=[_key_in(data) for data in chunk.embeddings]))
+            self._compare("embeddings", [data for data in chunk.embeddings if _key_in(data) not in left_out])
 
     def _take_made(self, chunk: Chunk) -> None:
         """What no row stands for comes with each chunk that needs it, and counts once."""
         for type_, made in chunk.made.items():
-            new = [_Expected(data[:16], data[16:], 0) for data in made if data[:16] not in self._made]
-            self._made.update(each.key for each in new)
+            new = [data for data in made if _key_in(data) not in self._made]
+            self._made.update(map(_key_in, new))
             self._compare(type_, new)
 
-    def _expected(self, chunk: Chunk) -> Sequence[_Expected]:
-        """The chunk's records but for those that copying set aside because of what the space has."""
-        set_aside = self.counts.get(chunk.table, Counts()).set_aside
-        left_out: set[int] = set()
-        if set_aside and chunk.positions:
+    def _expected(self, chunk: Chunk) -> tuple[Sequence[bytes], Sequence[int]]:
+        """The chunk's records but for those that copying set aside because of what the space has, and their
+        positions."""
+        counts = self.counts.get(chunk.table, Counts())
+        records, positions = chunk.records, chunk.positions
+        if not positions:
+            return records, positions
+        span = (min(positions), max(positions))
+        if counts.set_aside:
             rows = SetAsideRow.objects.filter(
-                imported_by=self.imported,
-                table=chunk.table,
-                position__range=(min(chunk.positions), max(chunk.positions)),
+                imported_by=self.imported, table=chunk.table, position__range=span
             )
             left_out = set(rows.values_list("position", flat=True))
-        pairs = zip(chunk.records, chunk.positions, strict=True)
-        expected = [_Expected(data[:16], data[16:], at) for data, at in pairs if at not in left_out]
-        counts = self.counts.get(chunk.table, Counts())
-        if not (chunk.positions and (counts.edited or counts.newer_in_space)):
-            return expected
-        span = (min(chunk.positions), max(chunk.positions))
-        diverged = self._diverged(chunk.table, position__range=span)
-        merged = [each for each in expected if each.key in diverged]
-        self._compare_merged(chunk.table, {each.key: (each, diverged[each.key]) for each in merged})
-        return [each for each in expected if each.key not in diverged]
+            pairs = [pair for pair in zip(records, positions, strict=True) if pair[1] not in left_out]
+            records, positions = [data for data, _ in pairs], [at for _, at in pairs]
+        if counts.edited or counts.newer_in_space:
+            diverged = self._diverged(chunk.table, position__range=span)
+            each = [_Expected.of(*pair) for pair in zip(records, positions, strict=True)]
+            merged = {one.key: (one, diverged[one.key]) for one in each if one.key in diverged}
+            self._compare_merged(chunk.table, merged)
+            rest = [one for one in each if one.key not in diverged]
+            records, positions = [one.key + one.hash for one in rest], [one.position for one in rest]
+        return records, positions
 
     def _diverged(self, table: str, **where: Any) -> dict[bytes, Divergence]:
         found = Divergence.objects.filter(imported_by=self.imported, table=table, **where)
@@ -162,32 +167,39 @@ class _Verifier:
         for each, note in rows.values():
             if note.record is not None and sha256(bytes(note.record)).digest()[:8] != each.hash:
                 self._differs(type_, each, "merged-otherwise")
-        for key, version, actual in self._read_whole(type_, list(rows)):
+        for key, version, actual in whole_hashes(self.imported.space_id, type_, list(rows), long=True):
             each, note = rows[key]
             if version <= note.version and int.from_bytes(actual, signed=True) != note.hash:
                 self._differs(type_, each, "differs")
 
-    def _compare(self, type_: str, expected: Sequence[_Expected]) -> int:
-        """How many of the records are there just so. The others are put on the list."""
-        if not expected:
+    def _compare(self, type_: str, records: Sequence[bytes], positions: Sequence[int] = ()) -> int:
+        """How many of the records (key and hash of each) are there just so. The others are put on the list.
+
+        Records without positions stand for no row.
+        """
+        if not records:
             return 0
-        parameters = {"space": self.imported.space_id, "keys": [each.key for each in expected]}
-        (data,) = cursor().execute(HASHES[type_], parameters).fetchone() or (b"",)
-        wanted = b"".join(each.hash for each in expected)
+        data = stored_hashes(self.imported.space_id, type_, [_key_in(each) for each in records])
+        wanted = b"".join([each[KEY_BYTES:] for each in records])
         if data == wanted:
             self._note(type_, wanted, data)
-            return len(expected)
-        there = [data[place : place + 8] for place in range(0, len(data), 8)]
-        pairs = list(zip(expected, there, strict=True))
-        same = b"".join(each.hash for each, hash_ in pairs if each.hash == hash_)
-        self._note(type_, same, same)
-        rest = {each.key: (each, hash_) for each, hash_ in pairs if each.hash != hash_}
-        return len(same) // 8 + self._compare_whole(type_, rest)
+            return len(records)
+        rest: dict[bool, dict[bytes, _Expected]] = {False: {}, True: {}}  # long rows apart
+        same = []
+        for n, each in enumerate(records):
+            there = data[n * HASH_BYTES : (n + 1) * HASH_BYTES]
+            expected = _Expected.of(each, positions[n] if positions else 0)
+            if there == expected.hash:
+                same.append(there)
+            else:
+                rest[there == LONG][expected.key] = expected
+        self._note(type_, b"".join(same), b"".join(same))
+        return len(same) + sum(self._compare_whole(type_, rows, long) for long, rows in rest.items() if rows)
 
-    def _compare_whole(self, type_: str, rest: dict[bytes, tuple[_Expected, bytes]]) -> int:
+    def _compare_whole(self, type_: str, rest: dict[bytes, _Expected], long: bool) -> int:
         matched = 0
-        for key, version, actual in self._read_whole(type_, list(rest)):
-            each, _ = rest.pop(key)
+        for key, version, actual in whole_hashes(self.imported.space_id, type_, list(rest), long=long):
+            each = rest.pop(key)
             if actual == each.hash:
                 matched += 1
                 self._note(type_, each.hash, actual)
@@ -199,7 +211,7 @@ class _Verifier:
         for key in self._deleted_since(type_, list(rest)):
             self.comparison.changed_since += 1
             del rest[key]
-        for each, _ in rest.values():
+        for each in rest.values():
             self._note(type_, each.hash, UNKNOWN)
             self._differs(type_, each, "missing")
         return matched
@@ -213,18 +225,6 @@ class _Verifier:
         )
         rows = cursor().execute(query, (self.imported.space_id, keys)).fetchall()
         return [bytes(key) for key, version in rows if version not in self.versions]
-
-    def _read_whole(self, type_: str, keys: list[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
-        parameters = {"space": self.imported.space_id, "keys": keys}
-        rows = cursor().stream(WHOLE[type_], parameters, size=_FEW)
-        while few := list(islice(rows, _FEW)):
-            records = []
-            for _, id_, _, text in few:
-                record = orjson.loads(text)
-                del record["version"]
-                records.append((id_, record))
-            for (key, _, version, _), hash_ in zip(few, hashes(sheet_of(type_, records)), strict=True):
-                yield key, version, hash_
 
     def _note(self, type_: str, source: bytes, target: bytes) -> None:
         if type_ != "embeddings":  # as in the protocol, they are outside the digest
@@ -243,6 +243,10 @@ class _Verifier:
             rows = {self.comparison.rows.get(name, 0), each.rows_in, tables.get(name, {}).get("rows", 0)}
             if len(rows) > 1 or not each.add_up:
                 self.comparison.differences.append({"table": name, "position": None, "how": "miscounted"})
+
+
+def _key_in(data: bytes) -> bytes:
+    return data[:KEY_BYTES]
 
 
 def _xor(hashes: bytes) -> int:

@@ -123,6 +123,7 @@ def test_a_newer_copy_is_merged_with_what_the_space_did_meanwhile(people: People
     )
     second = run(people, lab)
     assert (second.family, second.options["existing"]) == (first.family, "merge")
+    assert first.family not in (first.pk, second.pk)  # members see it: it must not name an import of another
     assert second.assessment is not None
     assert (second.assessment["existing"], second.assessment["previous"]["same_file"]) == ("merge", False)
     mixed = thought(people, "t0")

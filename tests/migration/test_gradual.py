@@ -99,6 +99,16 @@ def test_run_by_run_nothing_is_left(people: People, tmp_path: Path) -> None:
     assert whole[1] == 4 + 4 + 2 + 2 + 4 + 4, head
 
 
+def test_a_day_is_taken_from_its_first_moment_on() -> None:
+    choices = read_choices(
+        {"strategy": "gradual", "filters": {"after": "2025-06-15", "before": "2025-06-16"}}
+    )
+    assert choices.filters == {
+        "after": "2025-06-14T23:59:59.999999Z",
+        "before": "2025-06-16T00:00:00.000000Z",
+    }
+
+
 def test_runs_side_by_side_do_not_disturb_each_other(people: People, tmp_path: Path) -> None:
     """One ends while the other has copied, and not yet verified, its part."""
     path = lab(tmp_path / "lab.sqlite3")

@@ -513,6 +513,8 @@ def test_a_write_ahead_log_goes_with_its_own_file_only(space: Any, laptop: Devic
     mine, other = paths
     migrate(laptop.caller, space.pk, mine)
     assert set(records_of(space.pk, "thoughts")) == {"mine"}
+    again = assess(laptop.caller, space.pk, mine).assessment["previous"]
+    assert again["same_file"] is False  # with a log beside it, equal bytes say nothing
     Path(f"{mine}-wal").write_bytes(Path(f"{other}-wal").read_bytes())
     assert assess(laptop.caller, space.pk, mine).problem["type"] == "foreign-journal"
     alone = tmp_path / "alone"

@@ -12,10 +12,12 @@ import orjson
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 
 from migration import imports, jobs
 from migration.models import Import
+from migration.stages.copying import copy
 from tests.logomesh_files import LogoMeshFile, full
 from tests.migration.importing import digest_of, records_of
 from tests.people import People
@@ -319,3 +321,44 @@ def test_every_adjusted_cell_is_listed(people: People, tmp_path: Path) -> None:
     told = {"epoch": answer["epoch"], "head": answer["head"], "file_digest": digest}
     assert done["sync"] | told == done["sync"]
     assert done["progress"]["rows"] == done["progress"]["of"] == 50
+
+
+@pytest.mark.parametrize(
+    ("segment", "column", "value"),
+    [
+        ("segment_short", "content", "Another text"),
+        ("segment_long", "content", "Long " * 20_000 + "!"),
+        ("segment_long", "sort_order", "7"),
+        ("segment_json", "metadata", '{"a": [1, 2.5, 3]}'),
+        ("segment_long_json", "metadata", '{"a": 2}'),
+    ],
+)
+def test_a_record_that_the_database_holds_otherwise_is_found(
+    people: People, tmp_path: Path, segment: str, column: str, value: str
+) -> None:
+    with LogoMeshFile(tmp_path / "lab.sqlite3") as file:
+        file.thought()
+        positions = {
+            "segment_short": file.segment("segment_short", content="A text", sort_order=1),
+            "segment_long": file.segment("segment_long", content="Long " * 20_000, sort_order=2),
+            "segment_json": file.segment("segment_json", metadata='{"a":[1,2.5]}', sort_order=3),
+            "segment_long_json": file.segment(
+                "segment_long_json", metadata='{"a":1}', content="ä\n" * 9_000, sort_order=4
+            ),
+        }
+    sent = send(people, tmp_path / "lab.sqlite3")
+    work(sent["id"])
+    ask(people, "POST", f"/{sent['id']}/start", {})
+    job = jobs._take(Import.objects.get().id)
+    assert job is not None
+    copy(job)
+    Import.objects.update(lease=None, leased_until=None)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE sync_segments SET {column} = %s WHERE id = %s", [value, segment])
+    work(sent["id"])
+    found = ask(people, "GET", f"/{sent['id']}")
+    assert (found["state"], found["problem"]["type"]) == ("failed", "not-verified")
+    assert found["report"]["differences"] == [
+        {"table": "segments", "position": positions[segment], "how": "differs"}
+    ]
+    assert found["report"]["source_digest"] != found["report"]["target_digest"]
