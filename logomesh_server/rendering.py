@@ -266,5 +266,10 @@ def unexpected(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's CSRF_FAILURE_VIEW."""
+    from workspaces.pages import keeping
+
     logger.info("CSRF check failed: %s", reason)
+    # A page from before somebody signed in again, in another tab: its words must not be lost.
+    if keeping.is_own_form(request) and _wants_a_page(request) and (form := keeping.sent(request)).has_words:
+        return keeping.send_again(request, form, 403)
     return render(request, _BY_STATUS[403])

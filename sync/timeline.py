@@ -27,14 +27,20 @@ _HEAD: Final = """
     SELECT c.space_id, c.version, c.at, coalesce(nullif(p.name, ''), p.email), d.name, c.origin
     FROM sync_changeset c JOIN workspaces_person p ON p.id = c.person_id
     LEFT JOIN workspaces_device d ON d.id = c.device_id"""
+# An import comes in hundreds of chunks: its last stands for them all.
+_NOT_GONE_ON: Final = f"""
+    NOT (c.origin = 'import' AND EXISTS (
+        SELECT FROM sync_changeset n WHERE n.space_id = c.space_id AND n.version = c.version + 1
+        AND n.origin = 'import' AND n.person_id = c.person_id
+        AND n.at < c.at + interval '{_PAUSE.total_seconds():.0f} seconds'))"""
 _OF_SPACE: Final = f"""{_HEAD}
-    WHERE c.space_id = %b AND c.version < %b ORDER BY c.version DESC LIMIT %b"""
+    WHERE c.space_id = %b AND c.version < %b AND {_NOT_GONE_ON} ORDER BY c.version DESC LIMIT %b"""
 _BEFORE_IMPORT: Final = """
     SELECT coalesce(max(version), 0) FROM sync_changeset
     WHERE space_id = %b AND version < %b AND origin <> 'import'"""
 _LATEST: Final = f"""
     SELECT latest.* FROM unnest(%b::uuid[]) s(id) CROSS JOIN LATERAL ({_HEAD}
-        WHERE c.space_id = s.id ORDER BY c.version DESC LIMIT %b) latest
+        WHERE c.space_id = s.id AND {_NOT_GONE_ON} ORDER BY c.version DESC LIMIT %b) latest
     ORDER BY 3 DESC LIMIT %b"""
 
 

@@ -13,6 +13,8 @@ from uuid import UUID
 import psycopg
 from django.contrib import auth
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
@@ -103,6 +105,12 @@ def lasting_token(device_id: UUID) -> str:
 
 def hash_of_token(token: str) -> bytes:
     return sha256(token.encode()).digest()
+
+
+def read_session(request: HttpRequest) -> None:
+    """Give a request that passed no middleware the person of its browser session, as it stands now."""
+    for middleware in (SessionMiddleware, AuthenticationMiddleware):
+        middleware(lambda _: HttpResponse()).process_request(request)
 
 
 def authenticate(request: HttpRequest) -> Caller:

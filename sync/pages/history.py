@@ -23,6 +23,7 @@ from workspaces.problems import NotFound
 from workspaces.roles import Act
 
 ENTRIES = 50
+_READ_FIRST = ("title", "description", "content")
 
 
 @member_page("GET", "POST")
@@ -96,10 +97,16 @@ def deleted_page(request: HttpRequest, caller: Caller, space: str) -> HttpRespon
 
 
 def _readable(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries with names for addresses, and without the times that every edit moves."""
+    """Entries with names for addresses, what is read first before the rest, and without the times that every
+    edit moves."""
     names = names_of({entry["user"] for entry in entries if entry["user"]})
     for entry in entries:
         entry["who"] = names.get(entry["user"], entry["user"])
         entry["changes"].pop("updated_at", None)
         entry["changes"].pop("extra.originals", None)
+        entry["changes"] = dict(sorted(entry["changes"].items(), key=_reading_order))
     return entries
+
+
+def _reading_order(change: tuple[str, Any]) -> int:
+    return _READ_FIRST.index(change[0]) if change[0] in _READ_FIRST else len(_READ_FIRST)

@@ -31,7 +31,7 @@ from sync.sql import cursor
 from workspaces.access import Caller, visible_spaces
 from workspaces.announcing import ACCESS
 from workspaces.problems import Problem
-from workspaces.signing_in import authenticate
+from workspaces.signing_in import authenticate, read_session
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +136,8 @@ hub = Hub()
 
 async def live(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """The ASGI application of `GET /api/v1/live`."""
-    request = ASGIRequest(scope, BytesIO())
     try:
-        caller, roles = await _in_thread(_admitted, request)
+        caller, roles = await _in_thread(_admitted, scope)
     except Problem as problem:
         await _refuse(problem, send)
         return
@@ -159,13 +158,13 @@ async def live(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         )
         # Some proxies hold back the first kilobytes of an answer.
         await _write(send, f":{' ' * 2048}\nretry: 3000\n\n")
-        await _stream(stream, request, send, gone)
+        await _stream(stream, scope, send, gone)
     finally:
         gone.cancel()
         hub.discard(stream)
 
 
-async def _stream(stream: Stream, request: ASGIRequest, send: Send, gone: asyncio.Task[None]) -> None:
+async def _stream(stream: Stream, scope: dict[str, Any], send: Send, gone: asyncio.Task[None]) -> None:
     loop = asyncio.get_running_loop()
     recheck_at = loop.time() + RECHECK_SECONDS
     while not gone.done():
@@ -180,7 +179,7 @@ async def _stream(stream: Stream, request: ASGIRequest, send: Send, gone: asynci
             stream.recheck = False
             recheck_at = loop.time() + RECHECK_SECONDS
             try:
-                events = await _rechecked(stream, request)
+                events = await _rechecked(stream, scope)
             except Problem:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -191,9 +190,9 @@ async def _stream(stream: Stream, request: ASGIRequest, send: Send, gone: asynci
             await _write(send, "".join(told) or ":\n\n")
 
 
-async def _rechecked(stream: Stream, request: ASGIRequest) -> list[str]:
+async def _rechecked(stream: Stream, scope: dict[str, Any]) -> list[str]:
     """Ask again who this is and what they may see. Raises a `Problem` when the stream must end."""
-    caller, roles = await _in_thread(_admitted, request)
+    caller, roles = await _in_thread(_admitted, scope)
     before = stream.roles
     hub.discard(stream)
     stream.caller, stream.roles = caller, roles
@@ -206,7 +205,9 @@ async def _rechecked(stream: Stream, request: ASGIRequest) -> list[str]:
     ]
 
 
-def _admitted(request: ASGIRequest) -> tuple[Caller, dict[str, str | None]]:
+def _admitted(scope: dict[str, Any]) -> tuple[Caller, dict[str, str | None]]:
+    request = ASGIRequest(scope, BytesIO())
+    read_session(request)
     caller = authenticate(request)
     return caller, {str(space.id): space.role for space in visible_spaces(caller) if space.role is not None}
 

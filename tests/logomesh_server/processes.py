@@ -40,12 +40,22 @@ class Serving:
         self.data = data
         self.port = port or free_port()
         self.log = data.parent / f"{data.name}.log"
+        self.variables = variables
+        self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "manage.py", "serve"], cwd=self.root,
-                env=environment(data, self.port, **variables),
+                env=environment(self.data, self.port, **self.variables),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+
+    def start_again(self) -> None:
+        """After `end`: the same data at the same address."""
+        times = len(re.findall(r"^Ready at", self.said, re.M))
+        self.process = self._started()
+        self.until_ready(times + 1)
 
     @property
     def said(self) -> str:

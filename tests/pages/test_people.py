@@ -3,89 +3,87 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.logomesh_server.processes import Serving
-from tests.pages.lab import PASSWORD, begin
+from tests.pages.lab import PASSWORD, Lab, add_space, sign_in
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("people")]
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.xdist_group("pages")]
 
 
 def test_a_space_is_shared_taken_back_and_a_computer_connected(
-    page: Page, browser: Browser, served: Serving
+    browser: Browser, lab: Lab, errors: list[str]
 ) -> None:
-    space = begin(page, served, "Notebook", "Private")
+    page = sign_in(browser, lab, "Ana", errors)
+    space = add_space(page, lab, "Notebook", "Private")
 
     # Private says so; shared, it is given to somebody who has no account yet
     page.goto(f"{space}/sharing")
     expect(page.get_by_text("Only you see this space, or that it exists.")).to_be_visible()
     page.get_by_role("button", name="Make it a shared space").click()
-    page.get_by_label("Share with a person").fill("ben@lab.example")
+    page.get_by_label("Share with a person").fill("fay@lab.example")
     page.get_by_label("As", exact=True).select_option("viewer")
     page.get_by_role("button", name="Share", exact=True).click()
     link = page.locator("#invitation-link").inner_text()
     page.goto(f"{space}/sharing")
-    expect(page.get_by_text("ben@lab.example", exact=True)).to_be_visible()
+    expect(page.get_by_text("fay@lab.example", exact=True)).to_be_visible()
     expect(page.get_by_text("/join/")).to_have_count(0)
 
-    # The link is shown once, and lets Ben in as a guest who reads
-    bens = browser.new_context().new_page()
-    bens.goto(link)
-    bens.get_by_label("Your name").fill("Ben")
-    bens.get_by_label("A password").fill(PASSWORD)
-    bens.get_by_role("button", name="Join").click()
-    bens.get_by_role("link", name="Notebook").click()
-    expect(bens.get_by_role("heading", name="Notebook")).to_be_visible()
+    # The link is shown once, and lets Fay in as a guest who reads
+    fays = browser.new_context().new_page()
+    fays.goto(link)
+    fays.get_by_label("Your name").fill("Fay")
+    fays.get_by_label("A password").fill(PASSWORD)
+    fays.get_by_role("button", name="Join").click()
+    fays.get_by_role("link", name="Notebook").click()
+    expect(fays.get_by_role("heading", name="Notebook")).to_be_visible()
 
-    # Another role, then none: his next click finds nothing
+    # Another role, then none: her next click finds nothing
     page.goto(f"{space}/sharing")
-    page.get_by_label("Role of Ben").select_option("editor")
-    page.get_by_role("listitem").filter(has_text="ben@lab.example").get_by_role("button").click()
-    expect(page.get_by_label("Role of Ben")).to_have_value("editor")
-    page.get_by_label("Role of Ben").select_option("")
-    page.get_by_role("listitem").filter(has_text="ben@lab.example").get_by_role("button").click()
-    expect(page.get_by_label("Role of Ben")).to_have_count(0)
-    bens.reload()
-    expect(bens.get_by_role("heading", name="Notebook")).to_have_count(0)
+    page.get_by_label("Role of Fay").select_option("editor")
+    page.get_by_role("listitem").filter(has_text="fay@lab.example").get_by_role("button").click()
+    expect(page.get_by_label("Role of Fay")).to_have_value("editor")
+    page.get_by_label("Role of Fay").select_option("")
+    page.get_by_role("listitem").filter(has_text="fay@lab.example").get_by_role("button").click()
+    expect(page.get_by_label("Role of Fay")).to_have_count(0)
+    fays.reload()
+    expect(fays.get_by_role("heading", name="Notebook")).to_have_count(0)
 
     # The commands for a system; a token shown once; a device renamed and revoked
-    page.goto(f"{served.url}/devices")
+    page.goto(f"{lab.server}/devices")
     page.get_by_label("It runs").select_option("windows")
+    page.get_by_label("Its new thoughts go to").select_option(space.rpartition("/")[2])
     page.get_by_role("button", name="Show the commands").click()
     expect(page.get_by_text(r"py -m pip install .\client")).to_be_visible()
     expect(page.get_by_text(f"--home {space.rpartition('/')[2]}")).to_be_visible()
     page.get_by_label("A name for the device").fill("Laptop")
     page.get_by_role("button", name="Make a token").click()
     token = page.locator("#token").inner_text()
-    page.goto(f"{served.url}/devices")
+    page.goto(f"{lab.server}/devices")
     expect(page.get_by_text(token)).to_have_count(0)
-    page.locator("summary", has_text="Rename").click()
-    page.get_by_label("New name").fill("Field laptop")
-    page.get_by_role("button", name="Rename").click()
+    newest = page.locator(".rows > li").first
+    newest.locator("summary", has_text="Rename").click()
+    newest.get_by_label("New name").fill("Field laptop")
+    newest.get_by_role("button", name="Rename").click()
     page.get_by_role("button", name="Revoke Field laptop").click()
     expect(page.get_by_text("its next request is refused").first).to_be_visible()
-    answer = page.request.get(f"{served.url}/api/v1/spaces", headers={"Authorization": f"Token {token}"})
+    answer = page.request.get(f"{lab.server}/api/v1/spaces", headers={"Authorization": f"Token {token}"})
     assert answer.status == 401
 
 
 def test_a_manager_invites_a_list_and_lets_somebody_leave(
-    page: Page, browser: Browser, served: Serving
+    browser: Browser, lab: Lab, errors: list[str]
 ) -> None:
-    page.goto(f"{served.url}/sign-in")
-    page.get_by_label("E-mail address").fill("ana@lab.example")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("button", name="Sign out").wait_for()
-    page.goto(f"{served.url}/admin/workspaces/invitation/many/")
+    page = sign_in(browser, lab, "Ana", errors)
+    page.goto(f"{lab.server}/admin/workspaces/invitation/many/")
     page.get_by_label("A line for each person").fill(
-        "cai@lab.example, member\nnobody, member\nben@lab.example, member"
+        f"cai@lab.example, member\nnobody, member\n{lab.email('Ben')}, member"
     )
     page.get_by_role("button", name="Show what will happen").click()
     expect(page.get_by_text("This is no e-mail address.")).to_be_visible()
     expect(page.get_by_text("2 of 3 lines can be done.")).to_be_visible()
     page.get_by_role("button", name="Invite them").click()
     expect(page.get_by_text("/join/")).to_have_count(1)
-    page.goto(f"{served.url}/admin/workspaces/membership/?q=ben")
+    page.goto(f"{lab.server}/admin/workspaces/membership/?q=ben")
     page.get_by_role("link", name="Ben").first.click()
     page.get_by_role("button", name="Let them leave").click()
     expect(page.get_by_text("Ben has left: all their roles here ended.")).to_be_visible()

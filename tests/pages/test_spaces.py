@@ -2,94 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-from uuid import uuid4
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.logomesh_server.processes import Serving, manage
-from tests.pages.lab import PASSWORD
+from tests.pages.lab import Lab, new, sign_in
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("spaces")]
-
-MADE = """
-import json
-from workspaces import actions
-ana, ben = (actions.register(f"{n.lower()}@lab.example", "%s", n) for n in ("Ana", "Ben"))
-lab = actions.create_workspace("Sleep lab", by=ana)
-actions.set_member_role(lab.pk, ben.email, "member", by=ana)
-space = actions.create_space(lab.pk, "Sleep study", "shared", by=ana)
-actions.share_with_person(space.pk, ben.email, "editor", by=ana)
-tokens = {p.name: actions.issue_device(p, f"{p.name}'s laptop")[1] for p in (ana, ben)}
-print("MADE" + json.dumps({"space": str(space.pk), "tokens": tokens}))
-"""
-
-
-@dataclass
-class Lab:
-    """A shared space in which Ana and Ben may write."""
-
-    server: str
-    space: str
-    tokens: dict[str, str]
-
-    @property
-    def url(self) -> str:
-        return f"{self.server}/spaces/{self.space}"
-
-    def push(self, who: str, *changes: dict[str, Any], seen: int = 0) -> list[dict[str, Any]]:
-        answer = httpx.post(
-            f"{self.server}/api/v1/spaces/{self.space}/changes",
-            headers={"Authorization": f"Token {self.tokens[who]}"},
-            content=json.dumps({"seen": seen, "changes": changes}),
-            timeout=60,
-        )
-        results: list[dict[str, Any]] = answer.json()["results"]
-        return results
-
-    def collide(self, id_: str, title: str) -> None:
-        """Ben and Ana give a new thought another title each, neither having seen the other's."""
-        base = self.push("Ana", new("thoughts", id_, title=title))[0]["version"]
-        assert self.push("Ben", new("thoughts", id_, base, title=f"{title} by Ben"))[0]["status"] == "applied"
-        assert (
-            self.push("Ana", new("thoughts", id_, base, title=f"{title} by Ana"))[0]["status"] == "conflict"
-        )
-
-
-def new(type_: str, id_: str, base: int = 0, **fields: Any) -> dict[str, Any]:
-    return {"change_id": str(uuid4()), "type": type_, "id": id_, "base": base, "set": fields}
-
-
-@pytest.fixture(scope="module")
-def lab(served: Serving) -> Lab:
-    said = manage(served.data, "shell", "-c", MADE % PASSWORD)
-    made = json.loads(said.stdout.partition("MADE")[2])
-    return Lab(served.url, made["space"], made["tokens"])
-
-
-@pytest.fixture
-def errors() -> Iterator[list[str]]:
-    found: list[str] = []
-    yield found
-    assert found == []
-
-
-def sign_in(browser: Browser, lab: Lab, name: str, errors: list[str], **context: Any) -> Page:
-    page = browser.new_context(**context).new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    page.goto(f"{lab.server}/sign-in")
-    page.get_by_label("E-mail address").fill(f"{name.lower()}@lab.example")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Your spaces")).to_be_visible()
-    return page
+pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.xdist_group("pages")]
 
 
 def test_a_thought_is_written_tagged_deleted_and_brought_back(
@@ -117,6 +37,8 @@ def test_a_thought_is_written_tagged_deleted_and_brought_back(
     segment = page.locator("article.segment")
     segment.get_by_role("link", name="Edit").click()
     segment.locator("textarea").fill("Never")
+    page.keyboard.press("Escape")
+    expect(segment.get_by_role("link", name="Leave without saving")).to_be_visible()
     page.keyboard.press("Escape")
     expect(segment.locator(".prose")).to_contain_text("Do this")
     segment.get_by_role("link", name="Edit").click()
@@ -211,7 +133,6 @@ def test_the_home_follows_by_itself_and_the_canvas_shows_neighbours(
     )
     page = sign_in(browser, lab, "Ben", errors)
     lab.push("Ana", new("thoughts", "fresh", title="Fresh from the train"))
-    page.evaluate("htmx.ajax('GET', '/', '#spaces')")  # as it does by itself every 20 s
     expect(page.locator(".lately").get_by_role("link", name="Fresh from the train")).to_be_visible()
 
     page.goto(f"{lab.url}/canvas?near=hub")

@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib import auth
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from workspaces import actions, invitations
 from workspaces.models import Person
+from workspaces.pages import keeping
 from workspaces.pages.visiting import caller_of, told
 from workspaces.problems import Problem, Unauthenticated
 from workspaces.signing_in import sign_in as open_session
@@ -66,17 +66,19 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
-    following = _safe(request, request.POST.get("next") or request.GET.get("next") or "/")
+    """Sign in and go on where one was; with what one was writing when the session ended."""
+    following = keeping.own_address(request, request.POST.get("next") or request.GET.get("next") or "/")
     filled, problem = _filled(request, "email"), None
+    kept = keeping.brought(request, following)
     if request.user.is_authenticated and request.method != "POST":
         return redirect(following)
     if request.method == "POST":
         try:
             open_session(request, filled["email"], request.POST.get("password", ""))
-            return redirect(following)
+            return keeping.send_again(request, kept) if kept.has_words else redirect(following)
         except Unauthenticated as found:
             problem = found
-    context = {"filled": filled, "problem": problem, "next": following}
+    context = {"filled": filled, "problem": problem, "next": following, "kept": kept.carried()}
     return render(request, "workspaces/sign_in.html", context, status=400 if problem else 200)
 
 
@@ -97,9 +99,3 @@ def _account(filled: dict[str, str]) -> dict[str, str]:
 
 def _enter(request: HttpRequest, person: Person) -> None:
     auth.login(request, person, backend="workspaces.signing_in.PasswordBackend")
-
-
-def _safe(request: HttpRequest, address: str) -> str:
-    """An address of this server, never of another."""
-    own = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
-    return address if own else "/"

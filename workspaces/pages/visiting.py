@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from workspaces.access import Caller
 from workspaces.models import Person
+from workspaces.pages import keeping
 from workspaces.problems import Problem
 
 P = ParamSpec("P")
@@ -24,14 +25,17 @@ MemberView = Callable[Concatenate[HttpRequest, Caller, P], HttpResponseBase]
 
 
 def member_page(*methods: str) -> Callable[[MemberView[P]], View[P]]:
-    """A page for people who are signed in; all others are sent to sign in and come back."""
+    """A page for people who are signed in. All others are sent to sign in and back, with what they typed."""
 
     def decorate(view: MemberView[P]) -> View[P]:
         @require_http_methods([*methods, "HEAD"] if "GET" in methods else list(methods))
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
-                back = request.get_full_path() if request.method == "GET" else "/"
+                if request.method == "POST" and (form := keeping.sent(request)).has_words:
+                    return keeping.sign_in_first(request, form)
+                here = request.method in ("GET", "HEAD")
+                back = request.get_full_path() if here else keeping.page_of_form(request)
                 sign_in = f"/sign-in?{urlencode({'next': back})}"
                 if request.headers.get("HX-Request"):  # else the form would stand inside the page
                     return HttpResponse(headers={"HX-Redirect": sign_in})

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
+from django.test import Client
 
 from sync.pull import live
 from tests.people import Member, People
@@ -58,11 +59,17 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(member: Member) -> AsyncIterator[Listener]:
+async def listening(member: Member, session: str = "") -> AsyncIterator[Listener]:
+    """A device listens, or a browser by its session."""
     listener = Listener()
+    signed = (
+        (b"cookie", f"sessionid={session}".encode())
+        if session
+        else (b"authorization", f"Token {member.token}".encode())
+    )
     scope = {
         "type": "http", "method": "GET", "path": "/api/v1/live", "query_string": b"", "http_version": "1.1",
-        "headers": [(b"authorization", f"Token {member.token}".encode()), (b"host", b"testserver")],
+        "headers": [signed, (b"host", b"testserver")],
     }  # fmt: skip
     task = asyncio.create_task(live.live(scope, listener.receive, listener.send))
     try:
@@ -156,6 +163,25 @@ def test_who_may_not_listen_hears_why(people: People) -> None:
     async def scenario() -> None:
         async with listening(people.ben) as ben:
             assert ben.status == 401
+
+    run(scenario())
+
+
+def test_a_page_listens_by_its_session_until_it_ends(people: People, client: Client) -> None:
+    client.force_login(people.ben.person)
+    session = client.session.session_key or ""
+
+    async def scenario() -> None:
+        async with listening(people.ben, session) as ben, listening(people.ben, "no-such-session") as nobody:
+            assert (ben.status, nobody.status) == (200, 401)
+            await subscribed(ben)
+            await aside(push, people, "one")
+            await ben.until(lambda: ben.versions() == [1])
+            await aside(client.logout)
+            await aside(
+                actions.share_with_person, people.space.pk, people.ben.email, "viewer", by=people.eva.person
+            )
+            await ben.until(lambda: ben.ended)
 
     run(scenario())
 
