@@ -34,6 +34,11 @@ class Page:
     epoch: str
     more: bool
 
+    def begin(self) -> None:
+        """It is here already."""
+
+    close = begin
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.changes)
 

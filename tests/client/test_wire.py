@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from logomesh_client.wire import (
     Timeouts,
     Unreachable,
 )
+from logomesh_client.wire.ahead import Ahead
 from tests.client import strangers
 from tests.client.link import NONE, Faults
 from tests.client.serving import Lab
@@ -141,19 +142,52 @@ def test_a_device_that_is_signed_in_by_password(lab: Lab) -> None:
 def test_a_feed_that_is_cut_off_does_not_count(lab: Lab, server: Server, space: str) -> None:
     filled(server, space, 3000, title="")
     with lab.link("cut", Faults(cut=1.0, cut_after=60_000)) as link:
-        far = Server(f"http://127.0.0.1:{link.port}", lab.device("eva"))
+        address, token = f"http://127.0.0.1:{link.port}", lab.device("eva")
         cut = 0
         for _ in range(8):
-            pull, came = far.changes(space, limit=10_000), 0
-            try:
-                came = len(list(pull))
-            except (CutOff, Interrupted):
-                cut += 1
+            with Server(address, token) as far:  # on a connection of its own: a link cuts connections
+                pull, came = far.changes(space, limit=10_000), 0
+                try:
+                    came = len(list(pull))
+                except (CutOff, Interrupted):
+                    cut += 1
             assert hasattr(pull, "cursor") == (came == 3000)
         assert cut > 0
         link.faults = NONE
-        assert len(list(far.changes(space, limit=10_000))) == 3000
-        far.close()
+        with Server(address, token) as far:
+            assert len(list(far.changes(space, limit=10_000))) == 3000
+
+
+def test_what_comes_ahead_comes_in_order_and_a_failure_after_it() -> None:
+    def lines() -> Generator[list[bytes], None, None]:
+        for number in range(100):
+            yield [b"%d" % number] * 3
+        raise CutOff("the line broke")
+
+    came = []
+    with pytest.raises(CutOff):
+        for line in Ahead(lines, most=10):
+            came.append(int(line))
+    assert came == [number for number in range(100) for _ in range(3)]
+
+
+def test_what_nobody_reads_is_fetched_no_further() -> None:
+    fetched: list[int] = []
+    ended = threading.Event()
+
+    def lines() -> Generator[list[bytes], None, None]:
+        try:
+            for number in range(100):
+                fetched.append(number)
+                yield [b"0123456789"]
+        finally:
+            ended.set()
+
+    ahead = Ahead(lines, most=20)
+    assert next(iter(ahead)) == b"0123456789"
+    ahead.close()
+    assert ended.wait(10)
+    assert len(fetched) < 10
 
 
 def test_small_pages_pass_where_large_ones_vanish(lab: Lab, server: Server, space: str) -> None:

@@ -29,6 +29,10 @@ class Pull(Protocol):
     epoch: str
     more: bool
 
+    def begin(self) -> None: ...
+
+    def close(self) -> None: ...
+
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
 
 
@@ -131,6 +135,8 @@ class _Round:
         self.report = SpaceReport(space)
         self.verdict: Verdict | None = None
         self.limit = 1_000
+        self._following: Pull | None = None
+        """The next page, on its way already."""
 
     def run(self) -> SpaceReport:
         try:
@@ -241,23 +247,41 @@ class _Round:
     def _pull(self) -> None:
         """Take all that is new. Where a page does not come through, the next ones are smaller."""
         cut = 0
-        while True:
-            link = self.file.link(self.space)
-            scope: Scope = link.scope or None
-            if link.cursor is not None and not self.file.scope_changed(self.space):
-                scope = None  # the cursor has its own
-            elif link.cursor is not None and scope is None:
-                scope = "all"
-            pull = self.server.changes(self.space, link.cursor, scope=scope)
-            try:
-                self.report.received += self.file.apply(self.space, pull, anew=bool(link.anew))
-            except (CutOff, TimedOut) as error:
-                cut += 1
-                if cut > _MOST_CUTS or (isinstance(error, TimedOut) and not error.connected):
-                    raise
-                continue
-            self.file.advance(
-                self.space, cursor=pull.cursor, epoch=pull.epoch, head=pull.head, more=pull.more
-            )
-            if not pull.more:
-                return
+        try:
+            while True:
+                link = self.file.link(self.space)
+                pull = self._following or self._ask(link.cursor)
+                self._following = None
+                try:
+                    self.report.received += self.file.apply(
+                        self.space, self._asking_on(pull), anew=bool(link.anew)
+                    )
+                except (CutOff, TimedOut) as error:
+                    cut += 1
+                    if cut > _MOST_CUTS or (isinstance(error, TimedOut) and not error.connected):
+                        raise
+                    continue
+                self.file.advance(
+                    self.space, cursor=pull.cursor, epoch=pull.epoch, head=pull.head, more=pull.more
+                )
+                if not pull.more:
+                    return
+        finally:
+            if self._following is not None:
+                self._following.close()
+                self._following = None
+
+    def _ask(self, cursor: str | None) -> Pull:
+        scope: Scope = self.file.link(self.space).scope or None
+        if cursor is not None and not self.file.scope_changed(self.space):
+            scope = None  # the cursor has its own
+        elif cursor is not None and scope is None:
+            scope = "all"
+        return self.server.changes(self.space, cursor, scope=scope)
+
+    def _asking_on(self, pull: Pull) -> Iterator[dict[str, Any]]:
+        """The changes of a page; at its end the next one is asked for, while the file takes this one."""
+        yield from pull
+        if pull.more:
+            self._following = self._ask(pull.cursor)
+            self._following.begin()

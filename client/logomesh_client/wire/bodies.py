@@ -56,6 +56,12 @@ def lines_of(answer: httpx.Response, most: int = LONGEST_LINE) -> Iterator[bytes
 
     Only a line feed ends one: a text may hold U+2028 and the like.
     """
+    for lines in groups_of_lines(answer, most):
+        yield from lines
+
+
+def groups_of_lines(answer: httpx.Response, most: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+    """The same, as many at once as came at once."""
     begun: list[bytes] = []
     size = 0
     for part in parts_of(answer):
@@ -63,8 +69,7 @@ def lines_of(answer: httpx.Response, most: int = LONGEST_LINE) -> Iterator[bytes
         begun.append(first)
         size += len(first)
         if others:
-            yield b"".join(begun)
-            yield from others[:-1]
+            yield [b"".join(begun), *others[:-1]]
             begun, size = [others[-1]], len(others[-1])
         if size > most:
             raise TooLarge(f"A line is larger than {most:,} bytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +10,8 @@ from typing import Any, Literal
 import httpx
 import orjson
 
-from logomesh_client.wire.bodies import lines_of
+from logomesh_client.wire.ahead import Ahead
+from logomesh_client.wire.bodies import groups_of_lines
 from logomesh_client.wire.errors import CutOff, TimedOut, WireError, unreachable
 from logomesh_client.wire.pacing import Pace
 
@@ -52,19 +53,34 @@ class Pull:
 
     def __init__(self, opened: Callable[[], AbstractContextManager[httpx.Response]], pace: Pace) -> None:
         self._opened, self._pace = opened, pace
+        self._ahead: Ahead | None = None
+        self._request: httpx.Request | None = None
+
+    def begin(self) -> None:
+        """Ask for it now and fetch ahead; going through it does that otherwise."""
+        if self._ahead is None:
+            self._ahead = Ahead(self._fetched)
+
+    def close(self) -> None:
+        """It will not be gone through (to its end)."""
+        if self._ahead is not None:
+            self._ahead.close()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.begin()
+        assert self._ahead is not None
         try:
-            with self._opened() as answer:
-                yield from self._changes(answer)
+            yield from self._changes(self._lines_of(self._ahead))
         except (CutOff, TimedOut) as error:
             if not isinstance(error, TimedOut) or error.connected:
                 self._pace.failed()
             raise
+        finally:
+            self.close()
         self._pace.worked()
 
-    def _changes(self, answer: httpx.Response) -> Iterator[dict[str, Any]]:
-        for line in self._lines(answer):
+    def _changes(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        for line in lines:
             try:
                 found = orjson.loads(line)
                 if "end" in found:
@@ -73,24 +89,30 @@ class Pull:
                 if not (isinstance(found["type"], str) and isinstance(found["id"], str)):
                     raise TypeError
             except (ValueError, TypeError, KeyError):
-                raise self._cut(answer, "a line of it is broken") from None
+                raise self._cut("a line of it is broken") from None
             self.count += 1
             yield found
-        raise self._cut(answer, "its end is missing")
+        raise self._cut("its end is missing")
 
     def _take_end(self, *, cursor: str, head: int, epoch: str, more: bool, **unknown: Any) -> None:
         self.cursor, self.head, self.epoch, self.more = cursor, head, epoch, more
 
-    def _lines(self, answer: httpx.Response) -> Iterator[bytes]:
+    def _lines_of(self, ahead: Ahead) -> Iterator[bytes]:
         try:
-            yield from lines_of(answer)
+            yield from ahead
         except httpx.HTTPError as error:
-            broken = unreachable(error, answer.request.url.host, None)
-            raise self._cut(answer, f"{broken}".rstrip(".")) from error
+            broken = unreachable(error, self._request.url.host if self._request else "", None)
+            raise self._cut(f"{broken}".rstrip(".")) from error
 
-    def _cut(self, answer: httpx.Response, why: str) -> WireError:
+    def _fetched(self) -> Generator[list[bytes], None, None]:
+        with self._opened() as answer:
+            self._request = answer.request
+            yield from groups_of_lines(answer)
+
+    def _cut(self, why: str) -> WireError:
         error = CutOff(f"The feed was cut off after {self.count:,} changes: {why}.")
-        error.request_id = answer.request.headers["X-Request-ID"]
+        if self._request is not None:
+            error.request_id = self._request.headers["X-Request-ID"]
         return error
 
 
