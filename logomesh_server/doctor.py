@@ -35,7 +35,7 @@ from .folder import LEAST_FREE_BYTES
 ROOMY_BYTES: Final = 5 * 1024**3
 BACKUP_DAYS: Final = 7
 BEHIND_BYTES: Final = 64 * 1024**2
-_FOLLOWS_FROM_HTTP: Final = {f"security.W{number:03}" for number in (4, 8, 12, 16)}  # said by W007 once
+_FOLLOWS_FROM_HTTP: Final = {f"security.W{number:03}" for number in (4, 8, 10, 12, 16)}  # said by W007 once
 STUCK: Final = timedelta(minutes=5)  # a job that nobody has taken for so long waits for a worker
 
 

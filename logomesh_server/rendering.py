@@ -88,15 +88,18 @@ def _database_problem(exception: Exception) -> Problem:
     logger.error("The database does not answer as it should", exc_info=exception)
     if state == "53100":
         return problems.StorageFull("There is no room left for the database. Tell the people who run it.")
+    answers = (
+        "can only be read at the moment: it is being moved, or this is not the one that is written to"
+        if state in _READ_ONLY
+        else "does not answer at the moment"
+    )
     kept = (
         "It is not known whether this request was kept: changes can be sent again as they are, and are made"
         " once; look before you repeat anything else."
         if isinstance(exception, CommitUnanswered)
         else "Nothing of this request was kept; try again shortly."
     )
-    return problems.Unavailable(
-        f"The database does not answer at the moment. {kept}", retry_after=RETRY_SECONDS
-    )
+    return problems.Unavailable(f"The database {answers}. {kept}", retry_after=RETRY_SECONDS)
 
 
 def _why_unreadable(exception: Exception) -> str:

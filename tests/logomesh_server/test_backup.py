@@ -120,7 +120,9 @@ def test_the_doctor(department: Department, tmp_path: Path) -> None:
     well = manage(data, "doctor", "--json", **variables, PORT=str(serving.port))
     assert well.returncode in {0, 1}, well.stdout
     found = {check["step"]: check for check in json.loads(well.stdout)["checks"]}
-    assert {found[step]["status"] for step in ("redis", "worker", "jobs", "web")} == {"ok"}, well.stdout
+    assert {found[step]["status"] for step in ("redis", "worker", "jobs", "web", "configuration")} == {
+        "ok"
+    }, well.stdout
     metrics = httpx.get(f"{serving.url}/metrics").text
     for name in ("logomesh_database_connections", "logomesh_database_up 1", "logomesh_redis_up 1"):
         assert name in metrics

@@ -3,6 +3,7 @@
 import errno
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -58,6 +59,12 @@ def test_every_exception_is_a_problem(
     assert body["status"] == status
     assert {"title", "detail", "request_id"} <= body.keys()
     assert "secret" not in answer.content.decode()
+
+
+def test_a_database_that_only_lets_itself_be_read_is_called_that(rf: RequestFactory) -> None:
+    answer = rendering.answer(rf.post("/api/v1/anything"), psycopg.errors.ReadOnlySqlTransaction("secret"))
+    assert (answer.status_code, answer["Retry-After"]) == (503, "2")
+    assert "can only be read" in answer.content.decode()
 
 
 def test_a_validation_error_points_at_its_place() -> None:
