@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,10 +18,12 @@ from logomesh_client.file.incoming import Incoming, release_held
 from logomesh_client.file.links import Digest, Link, Push, SpaceLink, State, Waiting
 from logomesh_client.file.outgoing import Outgoing, uuid7
 from logomesh_client.file.placing import Rows, ids_of_parents
+from logomesh_client.file.rows import RowTable
 from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Ledger, Pace, Store, sector_of
 from logomesh_client.records import CONFLICTS, Record
 
 _SCAN = "scan"
+_SCHEMA = "schema"
 _COLUMNS = "columns"
 _MASK = 2**64 - 1
 _HASHED = "kind < 100"
@@ -153,25 +156,42 @@ class LogoMeshFile:
             self._store.set_note(_COLUMNS, json.dumps(columns))
 
     def _fill(self, name: str, new: set[str]) -> None:
-        table, pace, after = self._store.tables[name], Pace(), 0
+        table = self._store.tables[name]
+        defaults = {
+            column.name: self._store.value(f"SELECT {column.default}")
+            for column in table.shape.stored
+            if column.name in new
+        }
+        self._with_copies(table, lambda space, id_: self._rows.fill(table, space, id_, defaults))
+
+    def _with_copies(self, table: RowTable, act: Callable[[int, str], None]) -> None:
+        """Do something for each copy of a record of this table, in short transactions."""
+        pace, after = Pace(), 0
         while True:
             with self._store.writing(), pace.step(pace.size):
                 found = self._store.db.execute(
                     "SELECT rowid, space, id FROM logomesh_sync_records"
-                    " WHERE kind = ? AND shown AND rowid > ? ORDER BY rowid LIMIT ?",
+                    " WHERE kind = ? AND rowid > ? ORDER BY rowid LIMIT ?",
                     (table.type.number, after, pace.size),
                 ).fetchall()
                 for after, space, id_ in found:  # noqa: B007 - it goes on from the last
-                    self._rows.fill(table, space, id_, new)
+                    act(space, id_)
             if not found:
                 return
 
     def _scan(self) -> None:
-        """Note every row as changed, a piece at a time; what is equal to its copy is forgotten again."""
+        """Note every row as changed, a piece at a time; what is equal to its copy is forgotten again.
+        Rows that went with their table, unseen by any trigger, come back: nobody has deleted them."""
         note = self._store.note(_SCAN)
         if note is None:
             return
+        if self._store.value("SELECT EXISTS (SELECT 1 FROM logomesh_sync_records)"):
+            for table in self._store.tables.values():
+                self._with_copies(table, partial(self._rows.bring_row, table))
+        version = self._store.value("PRAGMA schema_version")
         done: dict[str, int] = json.loads(note)
+        if done.get(_SCHEMA) != version:  # since then, a VACUUM may have given the rows other numbers
+            done = {_SCHEMA: version}
         pace = Pace(size=5_000, most=50_000)
         for name, table in self._store.tables.items():
             while (after := done.get(name, -(2**63))) is not None:
@@ -291,14 +311,23 @@ class LogoMeshFile:
     def unsent(self, space: str) -> int:
         """How many records have changes that the server has not acknowledged."""
         link = self.link(space)
-        going, noted = self._store.db.execute(
-            "SELECT (SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?1),"
-            " (SELECT count(*) FROM logomesh_sync_dirty AS d LEFT JOIN logomesh_sync_records AS r"
-            "  ON r.kind = d.kind AND r.id = logomesh_record_id(d.kind, d.a, d.b, d.c) AND r.shown"
-            "  WHERE r.space = ?1 OR (r.space IS NULL AND ?2))",
-            (link.number, link.home),
-        ).fetchone()
-        return int(going) + int(noted)
+        count = int(
+            self._store.value("SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?", (link.number,))
+        )
+        noted: dict[int, list[str]] = {}
+        for kind, *key in self._store.db.execute("SELECT kind, a, b, c FROM logomesh_sync_dirty").fetchall():
+            table = self._store.by_number.get(kind)
+            id_ = table.known_id(key) if table else None
+            if id_ is not None:
+                noted.setdefault(kind, []).append(id_)
+        for kind, ids in noted.items():
+            mine, known = self._store.db.execute(
+                "SELECT count(*) FILTER (WHERE r.space = ?3), count(*) FROM json_each(?1) AS j"
+                " CROSS JOIN logomesh_sync_records AS r ON r.kind = ?2 AND r.id = j.value AND r.shown",
+                (orjson.dumps(ids).decode(), kind, link.number),
+            ).fetchone()
+            count += mine + (len(ids) - known if link.home else 0)
+        return count
 
     def pending(self, space: str, limit: int = 1000, layout: bool = True) -> Push | None:
         """The next push: first what was sent without an answer, exactly as it was; else what changed since,

@@ -321,14 +321,14 @@ def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 
 
-class _NoCell:
+class NoCell:
     """No cell can be this value."""
 
 
-NO_CELL: Final = _NoCell()
+NO_CELL: Final = NoCell()
 
 
-def cell_of_original(original: Any) -> Cell | _NoCell:
+def cell_of_original(original: Any) -> Cell | NoCell:
     """The cell that `original_of` described."""
     kind = original.__class__
     if original is None or kind is str or kind is float or (kind is int and abs(original) < 2**63):
@@ -357,6 +357,11 @@ def text_of(data: bytes) -> str | RawText:
         return data.decode()
     except UnicodeDecodeError:
         return RawText(data)
+
+
+def readable_text(data: bytes) -> str:
+    """A cell of a file in UTF-16, in which no bytes are no UTF-8."""
+    return data.decode(errors="replace")
 
 
 _SMALLEST, _LARGEST = 1e-12, 1e6

@@ -48,6 +48,8 @@ class Column:
     required: bool
     """NOT NULL."""
     generated: bool = False
+    default: str = "NULL"
+    """The SQL of what stands there by itself."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Schema:
     """Lower-case name -> table."""
     others: Mapping[str, str] = field(default_factory=dict)
     """Lower-case name -> kind of what is no ordinary table: view, virtual table."""
+    utf8: bool = True
+    """Whether the file is in UTF-8, as LogoMesh makes them, and so can hold bytes that are no text."""
 
     def has(self, table: str, column: str) -> bool:
         found = self.tables.get(table)
@@ -121,13 +125,16 @@ def read_schema(db: sqlite3.Connection) -> Schema:
             others[lower] = "view" if kind == "view" else "virtual table"
             continue
         tables[lower] = _table(db, name)
-    return Schema(tables, others)
+    (encoding,) = db.execute("PRAGMA encoding").fetchone()
+    return Schema(tables, others, encoding == "UTF-8")
 
 
 def _table(db: sqlite3.Connection, name: str) -> TableShape:
     columns = tuple(
-        Column(str(column), declared or "", bool(notnull), hidden > 1)
-        for _, column, declared, notnull, _, _, hidden in db.execute(f"PRAGMA table_xinfo({quoted(name)})")
+        Column(str(column), declared or "", bool(notnull), hidden > 1, default or "NULL")
+        for _, column, declared, notnull, default, _, hidden in db.execute(
+            f"PRAGMA table_xinfo({quoted(name)})"
+        )
         if hidden != 1
     )
     unique, without_rowid = [], False

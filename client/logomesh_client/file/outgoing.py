@@ -19,7 +19,7 @@ import orjson
 from logomesh_client.file.cells import Cell
 from logomesh_client.file.dialects import quoted
 from logomesh_client.file.links import Push
-from logomesh_client.file.placing import MISSING_PARENT, OTHER_SPACE, Rows, ids_of_parents
+from logomesh_client.file.placing import MISSING_PARENT, OTHER_SPACE, Rows, ids_of_parents, marked_cells
 from logomesh_client.file.rows import Key, NoRecord, Patch, RowTable, creation, patched
 from logomesh_client.file.store import CONFLICT, LARGEST_PIECE, NAMES, NUMBERS, Copy, Ledger, Pace, Ref, Store
 from logomesh_client.records import Record
@@ -202,10 +202,11 @@ class Outgoing:
 
     def _collect_piece(self, after: Mark, size: int, deletions: bool, layout: bool) -> Mark | None:
         db = self.store.db
+        after_cells, values = marked_cells(after[1:])
         marks: list[Mark] = db.execute(
-            "SELECT kind, a, b, c FROM logomesh_sync_dirty WHERE (kind, a, b, c) > (?, ?, ?, ?)"
-            " ORDER BY kind, a, b, c LIMIT ?",
-            (*after, size),
+            "SELECT kind, a, b, c FROM logomesh_sync_dirty"
+            f" WHERE (kind, a, b, c) > (?, {', '.join(after_cells)}) ORDER BY kind, a, b, c LIMIT ?",
+            (after[0], *values, size),
         ).fetchall()
         changed: list[_Changed] = []
         weight = 0
@@ -421,11 +422,11 @@ class Outgoing:
     def _wait(
         self, kind: int, id_: str, space: int, key: Key, reason: str, detail: str, body: bytes | None = None
     ) -> None:
-        cells = [*key, *[""] * (3 - len(key))]
+        marks, cells = marked_cells(key)
         self._anything_waits = True
         self.store.db.execute(
             "INSERT OR REPLACE INTO logomesh_sync_waiting (kind, id, space, a, b, c, reason, detail, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f" VALUES (?, ?, ?, {', '.join(marks)}, ?, ?, ?)",
             (kind, id_, space, *cells, reason, detail, body),
         )
 

@@ -35,20 +35,23 @@ class Rows:
 
     def set_mark(self, kind: int, key: Sequence[Cell]) -> None:
         """Note a row as changed, as the triggers do."""
-        cells = [*key, *[""] * (3 - len(key))]
-        self.store.db.execute("INSERT OR IGNORE INTO logomesh_sync_dirty VALUES (?, ?, ?, ?)", (kind, *cells))
+        marks, cells = marked_cells(key)
+        self.store.db.execute(
+            f"INSERT OR IGNORE INTO logomesh_sync_dirty VALUES (?, {', '.join(marks)})", (kind, *cells)
+        )
 
     def forget_mark(self, kind: int, key: Sequence[Cell]) -> None:
-        cells = [*key, *[""] * (3 - len(key))]
+        (a, b, c), cells = marked_cells(key)
         self.store.db.execute(
-            "DELETE FROM logomesh_sync_dirty WHERE kind = ? AND a = ? AND b = ? AND c = ?", (kind, *cells)
+            f"DELETE FROM logomesh_sync_dirty WHERE kind = ? AND a = {a} AND b = {b} AND c = {c}",
+            (kind, *cells),
         )
 
     def is_marked(self, kind: int, key: Sequence[Cell]) -> bool:
-        cells = [*key, *[""] * (3 - len(key))]
+        (a, b, c), cells = marked_cells(key)
         return bool(
             self.store.value(
-                "SELECT 1 FROM logomesh_sync_dirty WHERE kind = ? AND a = ? AND b = ? AND c = ?",
+                f"SELECT 1 FROM logomesh_sync_dirty WHERE kind = ? AND a = {a} AND b = {b} AND c = {c}",
                 (kind, *cells),
             )
         )
@@ -173,13 +176,18 @@ class Rows:
                 copy.aliases = {name: actual[table.columns.index(name)] for name in cells}
         return clash
 
-    def fill(self, table: RowTable, space: int, id_: str, columns: set[str]) -> None:
-        """Write what a record says into columns that are new, where nobody has written anything yet."""
+    def fill(self, table: RowTable, space: int, id_: str, columns: Mapping[str, Cell]) -> None:
+        """Write what a record says into columns that are new, where nobody has written anything yet.
+        `columns`: those columns, and what stands there by itself."""
         copy, row = self.store.copy(space, table.type.number, id_), self.row(table.type.number, id_)
-        if copy is None or row is None:
+        if copy is None or not copy.shown or row is None:
             return
         cells = zip(table.columns, table.write(id_, copy.record), row, strict=True)
-        missing = {n: cell for n, cell, there in cells if n in columns and there is None and cell is not None}
+        missing = {
+            name: cell
+            for name, cell, there in cells
+            if name in columns and (there is None or same(columns[name], there)) and not same(cell, there)
+        }
         if missing:
             self._update(table, id_, missing)
 
@@ -286,6 +294,21 @@ class Rows:
             (orjson.dumps(aliases).decode() if aliases else None, kind, id_, space),
         )
 
+    def bring_row(self, table: RowTable, space: int, id_: str) -> None:
+        """Give a record its row, unless it has one, or the user has deleted that."""
+        kind, key = table.type.number, self.key_of(table, id_)
+        copy = self.store.copy(space, kind, id_)
+        if copy is None or not key or self.store.row(table, key) is not None or self.is_marked(kind, key):
+            return
+        going = self.store.value(
+            "SELECT 1 FROM logomesh_sync_outbox WHERE kind = ? AND id = ? AND space = ?", (kind, id_, space)
+        )
+        if going or not (copy.shown or self.is_free(kind, id_, space)):
+            return
+        shown, aliases = self.insert(table, id_, copy.record)
+        if shown:
+            self._show(space, kind, id_, aliases)
+
     def show_another(self, kind: int, id_: str) -> None:
         """A record of the same id that another space keeps behind a row that is gone now gets the row."""
         table = self.store.by_number.get(kind)
@@ -298,6 +321,12 @@ class Rows:
             if shown:
                 self._show(space, kind, id_, aliases)
                 return
+
+
+def marked_cells(key: Sequence[Cell]) -> tuple[list[str], list[Any]]:
+    """The SQL of three parameters, and their values: how a key is noted."""
+    cells: list[Cell] = [*key, *[""] * (3 - len(key))]
+    return [mark(cell) for cell in cells], [bindable(cell) for cell in cells]
 
 
 def ids_of_parents(kind: int, record: Record) -> list[Ref]:

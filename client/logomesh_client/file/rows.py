@@ -19,6 +19,8 @@ from logomesh_client.file.cells import (
     NO_CELL,
     SAME,
     Cell,
+    NoCell,
+    RawText,
     Read,
     cell_of_original,
     is_vector,
@@ -77,9 +79,10 @@ class Patch:
 class RowTable:
     """A table of a file that holds records of one type."""
 
-    def __init__(self, shape: TableShape, dialect: Dialect) -> None:
+    def __init__(self, shape: TableShape, dialect: Dialect, utf8: bool = True) -> None:
         """Raises `NoRecord` if the table lacks the columns that make its records."""
         self.shape = shape
+        self._utf8 = utf8
         self.dialect = dialect
         self.type = TYPES[shape.name.lower()]
         self.columns = tuple(column.name for column in shape.stored)
@@ -274,10 +277,15 @@ class RowTable:
                 if name in originals:
                     if field.kind is Kind.OBJECT and originals[name] is not None:
                         return NO_CELL  # the app's reader dies of what is no JSON
-                    return cell_of_original(originals[name])
+                    return self._cell_of(originals[name])
             return NO_CELL
 
         return kept
+
+    def _cell_of(self, original: Any) -> Cell | NoCell:
+        """The cell that an original describes, as far as this file can hold it."""
+        cell = cell_of_original(original)
+        return str(cell) if isinstance(cell, RawText) and not self._utf8 else cell
 
     def _write_id(self, column: str) -> Callable[[str, Record], Cell]:
         def write(id_: str, record: Record) -> Cell:
@@ -285,7 +293,7 @@ class RowTable:
                 return id_
             originals = record["extra"].get("originals")
             if isinstance(originals, dict) and column in originals:
-                cell = cell_of_original(originals[column])
+                cell = self._cell_of(originals[column])
                 if cell is not NO_CELL and read_id(cell)[0] == id_:  # type: ignore[arg-type]
                     return cell  # type: ignore[return-value]
             return id_
@@ -301,11 +309,11 @@ class RowTable:
         def write(id_: str, record: Record) -> Cell:
             extra = record.get("extra")
             if extra and key in extra and not sealed:
-                cell = cell_of_original(extra[key])
+                cell = self._cell_of(extra[key])
                 if cell is not NO_CELL and cell is not None:
                     return cell  # type: ignore[return-value]
             if sealed and extra and isinstance(extra.get("originals"), dict):
-                cell = cell_of_original(extra["originals"].get(column))
+                cell = self._cell_of(extra["originals"].get(column))
                 return None if cell is NO_CELL else cell  # type: ignore[return-value]
             return self._derived_id(record) if derived else needed
 
@@ -359,13 +367,20 @@ class RowTable:
                 for n in changed
                 if isinstance(originals, dict)
                 and self.columns[n] in originals
-                and same(cell_of_original(originals[self.columns[n]]), row[n])
+                and same(self._cell_of(originals[self.columns[n]]), row[n])
             }
-        changed -= {n for n in changed if row[n] is None and agreed.get(self._field_at.get(n, "")) is None}
+        changed -= {n for n in changed if row[n] is None and not self._says(agreed, n)}
         for n in (self._vector, self._place_of(_SEAL)):
             if n is not None and not (n == self._vector and row[n] is not None and not is_vector(row[n])[1]):
                 changed.discard(n)
         return changed
+
+    def _says(self, agreed: Record, n: int) -> bool:
+        """Whether the agreed record has anything for a column."""
+        if n in self._field_at:
+            return agreed.get(self._field_at[n]) is not None
+        key = self.columns[n]
+        return (key if key != "originals" else "column:originals") in agreed.get("extra", {})
 
     def _difference(self, then: Record, now: Record, agreed: Record, columns: set[str]) -> Patch:
         to_set: dict[str, Any] = {}
@@ -436,7 +451,7 @@ def row_tables(schema: Schema, dialect: Dialect) -> dict[str, RowTable]:
     for name in TYPES:
         if name in schema.tables and TYPES[name].hashed:
             try:
-                found[name] = RowTable(schema.tables[name], dialect)
+                found[name] = RowTable(schema.tables[name], dialect, schema.utf8)
             except NoRecord:
                 continue
     return found

@@ -20,10 +20,10 @@ from typing import Any, Final
 import orjson
 import zstandard
 
-from logomesh_client.file.cells import Cell, RawText, text_of
+from logomesh_client.file.cells import Cell, RawText, readable_text, text_of
 from logomesh_client.file.dialects import Dialect, dialect_of, not_sqlite, quoted, read_schema
 from logomesh_client.file.links import Link, State
-from logomesh_client.file.rows import Key, NoRecord, RowTable, row_tables
+from logomesh_client.file.rows import Key, RowTable, row_tables
 from logomesh_client.records import CONFLICTS, TYPES, Record, canonical
 
 Ref = tuple[int, str]
@@ -87,11 +87,11 @@ class Store:
             self.db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_SECONDS, isolation_level=None
             )
-            self.db.text_factory = text_of
+            utf8 = self.value("PRAGMA encoding") == "UTF-8"
+            self.db.text_factory = text_of if utf8 else readable_text
             self.db.execute("PRAGMA foreign_keys = OFF")
             self.db.execute("PRAGMA cache_size = -16000")
             self._courtesy = Courtesy(self.db)
-            self.db.create_function("logomesh_record_id", 4, self._record_id, deterministic=True)
             self.refresh()
         except sqlite3.DatabaseError as error:
             raise not_sqlite(path, error) from None
@@ -112,12 +112,6 @@ class Store:
         self.attached = bool(
             self.value("SELECT count(*) FROM sqlite_master WHERE name = 'logomesh_sync_file'")
         )
-
-    def _record_id(self, kind: int, a: Cell, b: Cell, c: Cell) -> str | None:
-        try:
-            return self.by_number[kind].id_of_key((a, b, c))
-        except (KeyError, NoRecord):
-            return None
 
     # Asking
 

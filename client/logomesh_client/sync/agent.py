@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from logomesh_client.file import LogoMeshFile, State
+from logomesh_client.file import LogoMeshFile, NotAttached, State
 from logomesh_client.sync.rounds import Report, sync_once
 from logomesh_client.wire import Server
 from logomesh_client.wire.errors import WireError
@@ -74,7 +74,8 @@ class Agent:
         self._wake.set()
 
     def run(self) -> None:
-        """Go on until `stop`. Raises `NotLogoMesh` if the file is none (any more)."""
+        """Go on until `stop`. Raises `NotLogoMesh` if the file is none (any more), `NotAttached` if it was
+        detached, or replaced by a backup from before it was attached."""
         listener = threading.Thread(target=self._listen, name="live events", daemon=True)
         listener.start()
         try:
@@ -103,6 +104,9 @@ class Agent:
                 version = file.data_version()
                 if version != known:
                     known, changed_at = version, now
+                    file.refresh()  # a backup may have been copied over it
+                    if not file.attached:
+                        raise NotAttached(f"{self.path.name} is not attached any more.")
                 if now >= self._not_before and (
                     self._news or now >= self._next_poll or self._has_written(file, now)
                 ):
