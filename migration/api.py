@@ -117,6 +117,17 @@ class Undo(_Act):
     act = staticmethod(imports.undo)
 
 
+class Again(Endpoint):
+    @extend_schema(
+        operation_id="import_again",
+        summary="A new import of the same file, which the server still has: nothing is uploaded twice",
+        request=None,
+        responses={201: shapes.Import, 403: PROBLEM, 404: PROBLEM, 409: PROBLEM, 507: PROBLEM},
+    )
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        return _answer(imports.create_import_again(self.caller, id), 201)
+
+
 class Report(Endpoint):
     @extend_schema(
         operation_id="import_report",

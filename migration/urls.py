@@ -14,6 +14,7 @@ API = [
     path("imports/<str:id>/resume", api.Resume.as_view(), name="resume_import"),
     path("imports/<str:id>/cancel", api.Cancel.as_view(), name="cancel_import"),
     path("imports/<str:id>/undo", api.Undo.as_view(), name="undo_import"),
+    path("imports/<str:id>/again", api.Again.as_view(), name="import_again"),
     path("imports/<str:id>/report", api.Report.as_view(), name="import_report"),
     path("imports/<str:id>/set-aside", api.SetAside.as_view(), name="set_aside"),
     path("imports/<str:id>/deviations", api.Deviations.as_view(), name="import_deviations"),

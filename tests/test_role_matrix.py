@@ -200,6 +200,7 @@ API: Final[Mapping[str, list[Row]]] = {
     "api/v1/imports/<id>/pause": [on("POST", only("editor", fine=NOT_NOW))],
     "api/v1/imports/<id>/resume": [on("POST", only("editor", fine=NOT_NOW))],
     "api/v1/imports/<id>/cancel": [on("POST", only("editor"))],
+    "api/v1/imports/<id>/again": [on("POST", only("editor"))],
     "api/v1/imports/<id>/undo": [on("POST", only("editor", fine=NOT_NOW))],
     "api/v1/imports/<id>/report": [on("GET", only("editor", fine=NOT_NOW), query="?format=csv")],
     "api/v1/imports/<id>/set-aside": [on("GET", only("editor"))],

@@ -130,7 +130,8 @@ def _ask(server: Server, token: str | None) -> Iterator[Step]:
         spaces = server.spaces()
         step = Step("token", "ok", "It counts.")
     except WireError as error:
-        step = _failed("token", error)
+        refused = isinstance(error, Problem) and error.status in (401, 403)
+        step = _failed("token" if refused else "spaces", error)
     if step.result == "ok":
         step = _token_age(server) or step
     yield _with_time(step, started)

@@ -54,6 +54,11 @@ class Profile:
         return cls(uuid.uuid4().hex, name.strip(), Address.parse(url).url, **more)
 
     @property
+    def keeps_files(self) -> bool:
+        """Whether files here are kept in step with it."""
+        return self.sync_mode is SyncMode.HYBRID
+
+    @property
     def secret_name(self) -> str:
         return f"profile:{self.id}"
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.client.machine import PASSWORD, Machine
 from tests.client.serving import Lab
 from tests.client.serving import lab as started
+from tests.logomesh_server.processes import Serving, manage
 
 if TYPE_CHECKING:
     from tests.client.lab import Laptop
@@ -42,3 +44,32 @@ def laptop(tmp_path: Path, people: People) -> Iterator[Callable[..., Laptop]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """`manage.py serve`, with ana, who manages a workspace, and ben, who is in it."""
+    made = Serving(tmp_path_factory.mktemp("served") / "data").until_ready()
+    for name in ("ana", "ben"):
+        role = ("--workspace", "Lab", "--role", "manager" if name == "ana" else "member")
+        done = manage(made.data, "account", f"{name}@lab.example", *role, "--password-stdin", given=PASSWORD)
+        assert done.returncode == 0, done.stderr
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def machine(serving: Serving, tmp_path: Path) -> Iterator[Any]:
+    """Makes machines on which somebody is signed in."""
+
+    def made(name: str, person: str = "ana") -> Machine:
+        home = tmp_path / name
+        home.mkdir()
+        one = Machine(home, serving.url)
+        one.run("login", serving.url, "--name", "lab", "--email", f"{person}@lab.example", "--password-stdin",
+                "--device", name, given=PASSWORD + "\n")  # fmt: skip
+        return one
+
+    return made

@@ -6,135 +6,20 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import chdir, closing, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import httpx
 import pytest
 
-from logomesh_client import cli
 from tests.client.link import Link
+from tests.client.machine import AT, PASSWORD, Machine, schema, space, titles, write
 from tests.logomesh_files import LogoMeshFile as NewFile
-from tests.logomesh_server.processes import ROOT, Serving, free_port, manage
+from tests.logomesh_server.processes import Serving, free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("logomesh command")]
-PASSWORD = "correct horse battery"
-AT = "2025-09-20T10:00:00.000Z"
-
-
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    made = Serving(tmp_path_factory.mktemp("served") / "data").until_ready()
-    for name in ("ana", "ben"):
-        role = ("--workspace", "Lab", "--role", "manager" if name == "ana" else "member")
-        done = manage(made.data, "account", f"{name}@lab.example", *role, "--password-stdin", given=PASSWORD)
-        assert done.returncode == 0, done.stderr
-    try:
-        yield made
-    finally:
-        made.end()
-
-
-@dataclass
-class Machine:
-    """A laptop with a home of its own, on which somebody types commands."""
-
-    home: Path
-    url: str
-    said: str = ""
-    """What the last command said on standard error."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        folders = {
-            "HOME": str(self.home),
-            "XDG_CONFIG_HOME": str(self.home / "config"),
-            "XDG_DATA_HOME": str(self.home / "data"),
-            "XDG_STATE_HOME": str(self.home / "state"),
-        }
-        return {**kept, **folders, "PYTHONPATH": str(ROOT / "client"), "LOGOMESH_SECRETS": "file"}
-
-    def run(self, *arguments: object, given: str = "", exits: int = 0, **environment: str) -> str:
-        """Standard output of a command that must end with `exits`; what else it says is in `said`."""
-        out, error = StringIO(), StringIO()
-        with (
-            patch.dict(os.environ, {**self.environment, **environment}, clear=True),
-            patch.object(sys, "stdin", StringIO(given)),
-            redirect_stdout(out),
-            redirect_stderr(error),
-            chdir(self.home),
-        ):
-            code = cli.run([*map(str, arguments)])
-        self.said = error.getvalue()
-        assert code == exits, (arguments, code, out.getvalue(), self.said)
-        assert "mistake" not in self.said
-        return out.getvalue()
-
-    def json(self, *arguments: object, exits: int = 0, **environment: str) -> Any:
-        return json.loads(self.run(*arguments, "--json", exits=exits, **environment))
-
-    def file(self, name: str = "logomesh.sqlite3", *titles: str) -> Path:
-        path = self.home / name
-        NewFile(path, "S2x").close()
-        for title in titles:
-            write(path, title)
-        return path
-
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "logomesh_client", *map(str, arguments)],
-            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.home,
-        )  # fmt: skip
-
-
-def write(path: Path, title: str, id_: str = "") -> str:
-    id_ = id_ or f"thought_{title.lower().replace(' ', '-')}"
-    with closing(sqlite3.connect(path, timeout=10)) as app, app:
-        app.execute(
-            "INSERT INTO thoughts (thought_bubble_id, title, created_at, updated_at) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (thought_bubble_id) DO UPDATE SET title = excluded.title",
-            (id_, title, AT, AT),
-        )
-    return id_
-
-
-def titles(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path, timeout=10)) as app:
-        return [title for (title,) in app.execute("SELECT title FROM thoughts ORDER BY title")]
-
-
-def schema(path: Path) -> list[Any]:
-    with closing(sqlite3.connect(path)) as app:
-        return app.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
-
-
-@pytest.fixture
-def machine(serving: Serving, tmp_path: Path) -> Iterator[Any]:
-    """Makes machines on which somebody is signed in."""
-
-    def made(name: str, person: str = "ana") -> Machine:
-        home = tmp_path / name
-        home.mkdir()
-        one = Machine(home, serving.url)
-        one.run("login", serving.url, "--name", "lab", "--email", f"{person}@lab.example", "--password-stdin",
-                "--device", name, given=PASSWORD + "\n")  # fmt: skip
-        return one
-
-    return made
-
-
-def space(on: Machine, name: str, *options: str) -> str:
-    found = on.json("spaces", "--create", name, *options)
-    return next(one["id"] for one in found if one["name"] == name)
 
 
 def test_signing_in_keeps_secrets_from_view(serving: Serving, tmp_path: Path) -> None:

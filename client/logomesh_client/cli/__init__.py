@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
-import orjson
 
 from logomesh_client import VERSION
 from logomesh_client.cli.desk import Desk
@@ -67,6 +67,9 @@ def logomesh(ctx: click.Context, profile: str | None, json_: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit. No exception gets out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal need not have all signs
     given = sys.argv[1:] if arguments is None else arguments
     sys.exit(run(given))
 
@@ -84,6 +87,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Exit.USAGE
     except click.ClickException as error:
         return _tell(arguments, Ending(Exit.USAGE, "usage", error.format_message(), _help_for(error)))
     except Exception as error:
@@ -96,14 +102,11 @@ def _help_for(error: click.ClickException) -> str:
 
 
 def _tell(arguments: list[str], end: Ending) -> int:
-    if "--json" in arguments:
-        click.echo(orjson.dumps(end.as_json(), option=orjson.OPT_INDENT_2).decode())
+    voice = Voice("--json" in arguments)
+    if voice.json:
+        voice.result(end.as_json())
     else:
-        voice = Voice(False)
-        voice.warn(end.words)
-        for words in (end.remedy, f"Request {end.request_id} in the server's log." if end.request_id else ""):
-            if words:
-                click.echo(f"  {words}", err=True)
+        voice.tell(end)
     return int(end.code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from logomesh_client.cli.options import one_file, with_desk
 from logomesh_client.cli.saying import count
 from logomesh_client.cli.syncing import round_of, tell_report
 from logomesh_client.file import LogoMeshFile, SpaceLink
-from logomesh_client.profiles import Profile, SyncMode
-from logomesh_client.wire import Server
+from logomesh_client.profiles import Profile
+from logomesh_client.wire import Problem, Server
 
 
 @click.command()
@@ -45,38 +46,54 @@ def attach(
     The filters choose what of the spaces comes to this file. Attaching again changes them, and adds spaces.
     """
     profile = desk.profile()
-    if profile.sync_mode is not SyncMode.HYBRID:
-        raise Failure(
-            Exit.USAGE,
-            f"The profile {profile.name} is {profile.sync_mode.value}: no file is kept in step with it.",
-            f"logomesh profiles --profile {profile.name} --mode hybrid",
-        )
-    with desk.server(profile) as server:
-        scope = scope_of(tags, clusters, after, before)
-        home_link, links = links_for(server, profile, home, others, scope)
-        with LogoMeshFile.open(file) as opened:
-            attach_file(desk, opened, home_link, links)
-            desk.voice.say(f"{file.name} ({opened.dialect.value}) is attached to {home_link.name}, its home.")
-            for link in links:
-                desk.voice.say(f"  and to {link.name}")
-            result: dict[str, Any] = {
-                "file": str(file.resolve()),
-                "dialect": opened.dialect.value,
-                "home": home_link.space,
-                "with": [link.space for link in links],
-            }
-            code = Exit.DONE
-            if not no_sync:
-                report = round_of(desk, opened)
-                code = tell_report(desk, opened, report)
-                result["sync"] = report
+    require_file_keeping(profile)
+    with desk.server(profile) as server, LogoMeshFile.open(file) as opened:
+        home_link, links = links_for(server, profile, home, others)
+        if scope := scope_of(tags, clusters, after, before):
+            require_scope(server, home_link.space, scope)
+        home_link, *links = [replace(link, scope=scope) for link in (home_link, *links)]
+        attach_file(desk, profile, opened, home_link, links)
+        desk.voice.say(f"{file.name} ({opened.dialect.value}) is attached to {home_link.name}, its home.")
+        for link in links:
+            desk.voice.say(f"  and to {link.name}")
+        result: dict[str, Any] = {
+            "file": str(file.resolve()),
+            "dialect": opened.dialect.value,
+            "home": home_link.space,
+            "with": [link.space for link in links],
+        }
+        code = Exit.DONE
+        if not no_sync:
+            report = round_of(desk, opened)
+            code = tell_report(desk, opened, report)
+            result["sync"] = report
     desk.voice.say("From now on: logomesh sync --watch, or logomesh sync --install to have it run by itself.")
     desk.voice.result(result)
     return int(code)
 
 
+def require_file_keeping(profile: Profile) -> None:
+    """Raises `Failure` for a profile whose mode says that no file is kept in step with it."""
+    if not profile.keeps_files:
+        raise Failure(
+            Exit.USAGE,
+            f"The profile {profile.name} is {profile.sync_mode.value}: no file is kept in step with it.",
+            f"logomesh profiles --profile {profile.name} --mode hybrid",
+        )
+
+
+def require_scope(server: Server, space: str, scope: dict[str, Any]) -> None:
+    """Raises `Failure` for filters that the server cannot read: asked now, and not at every later round."""
+    try:
+        list(server.changes(space, scope=scope, limit=1))
+    except Problem as problem:
+        if problem.status != 400:
+            raise
+        raise Failure(Exit.USAGE, str(problem), "A time is written as 2025-06-08T09:30:00Z.") from None
+
+
 def links_for(
-    server: Server, profile: Profile, home: str, others: tuple[str, ...], scope: dict[str, Any]
+    server: Server, profile: Profile, home: str, others: tuple[str, ...]
 ) -> tuple[SpaceLink, list[SpaceLink]]:
     """The spaces that were named, as a file is attached to them. Raises `Failure` for one that is none."""
     spaces = server.spaces()
@@ -89,18 +106,20 @@ def links_for(
         )
     if len({space["id"] for space in found}) < len(found):
         raise Failure(Exit.USAGE, "A space is named twice.", "Name each space once.")
-    links = [SpaceLink(space["id"], profile.url, space["name"], scope) for space in found]
+    links = [SpaceLink(space["id"], profile.url, space["name"]) for space in found]
     return links[0], links[1:]
 
 
-def attach_file(desk: Desk, file: LogoMeshFile, home: SpaceLink, others: list[SpaceLink]) -> None:
+def attach_file(
+    desk: Desk, profile: Profile, file: LogoMeshFile, home: SpaceLink, others: list[SpaceLink]
+) -> None:
     """Attach a file, or change how it is attached."""
     known = {link.space for link in file.links()}
+    desk.know_file(file.path, profile)  # first: if we are killed now, `attach` is just said again
     file.attach(home, others)
     for link in (home, *others):
         if link.space in known and file.link(link.space).scope != link.scope:
             file.set_scope(link.space, link.scope)
-    desk.know_file(file.path)
 
 
 def scope_of(

@@ -13,8 +13,10 @@ from logomesh_client.cli.desk import Desk
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import with_desk
 from logomesh_client.cli.saying import count, short
+from logomesh_client.cli.several import each_file
 from logomesh_client.file import LogoMeshFile
 
+_WIDEST = 48
 _KINDS = {
     "edit": "both changed it",
     "delete": "one deleted what the other changed",
@@ -44,12 +46,14 @@ def conflicts(desk: Desk, what: tuple[str, ...], take: str | None, values: tuple
     """
     paths = [Path(one) for one in what if Path(one).is_file()]
     ids = [one for one in what if not Path(one).is_file()]
+    if missing := next((one for one in ids if len(Path(one).parts) > 1 or Path(one).suffix), None):
+        raise Failure(Exit.FILE, f"There is no file {missing}.", "Check its name and folder.")
     if len(ids) > 1 or ((take or values) and not ids):
         raise Failure(Exit.USAGE, "Name one conflict by its ID.", "logomesh conflicts lists them.")
-    found = _open(desk.files(paths))
+    code, found = _open(desk, desk.files(paths))
     if not ids:
         _list(desk, found)
-        return Exit.ATTENTION if found else Exit.DONE
+        return max(code, Exit.ATTENTION if found else Exit.DONE)
     path, space, conflict = _one(found, ids[0])
     if take is None and not values:
         _show(desk, conflict)
@@ -65,16 +69,21 @@ def conflicts(desk: Desk, what: tuple[str, ...], take: str | None, values: tuple
     return Exit.DONE
 
 
-def _open(paths: list[Path]) -> list[tuple[Path, str, dict[str, Any]]]:
-    found = []
-    for path in paths:
+def _open(desk: Desk, paths: list[Path]) -> tuple[int, list[tuple[Path, str, dict[str, Any]]]]:
+    """(exit code, the open conflicts of files)."""
+    found: list[tuple[Path, str, dict[str, Any]]] = []
+
+    def look(path: Path) -> tuple[int, dict[str, Any]]:
         with LogoMeshFile.open(path) as file:
             for link in file.links():
                 for conflict in file.conflicts(link.space):
                     shown = {**conflict, "file": str(path), "space": link.space, "space_name": link.name}
                     shown["title"] = _title(file, conflict)
                     found.append((path, link.space, shown))
-    return sorted(found, key=lambda one: str(one[2].get("created_at")))
+        return Exit.DONE, {}
+
+    code, _ = each_file(desk, paths, look, named=False)
+    return code, sorted(found, key=lambda one: str(one[2].get("created_at")))
 
 
 def _title(file: LogoMeshFile, conflict: dict[str, Any]) -> str:
@@ -126,7 +135,7 @@ def _show(desk: Desk, one: dict[str, Any]) -> None:
     left, right = f"server: {_who(one.get('server'))}", f"client: {_who(one.get('client'))}"
     say()
     _side_by_side(desk, left, right)
-    _side_by_side(desk, "─" * 48, "─" * 48)
+    _side_by_side(desk, "─" * _column(desk), "─" * _column(desk))
     for name, sides in (one.get("fields") or {}).items():
         say(name, bold=True)
         _side_by_side(desk, _text(sides, "server"), _text(sides, "client"))
@@ -146,7 +155,8 @@ def _text(sides: dict[str, Any], side: str) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _side_by_side(desk: Desk, left: str, right: str, width: int = 48) -> None:
+def _side_by_side(desk: Desk, left: str, right: str) -> None:
+    width = _column(desk)
     columns = [
         [piece for line in text.splitlines() or [""] for piece in textwrap.wrap(line, width) or [""]]
         for text in (left, right)
@@ -154,6 +164,10 @@ def _side_by_side(desk: Desk, left: str, right: str, width: int = 48) -> None:
     for number in range(max(map(len, columns))):
         cells = [column[number] if number < len(column) else "" for column in columns]
         desk.voice.say(f"  {cells[0]:{width}} │ {cells[1]}".rstrip())
+
+
+def _column(desk: Desk) -> int:
+    return max(12, min(_WIDEST, (desk.voice.width - 5) // 2))
 
 
 def _who(side: dict[str, Any] | None) -> str:

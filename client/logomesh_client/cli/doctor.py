@@ -15,12 +15,13 @@ import click
 
 from logomesh_client import VERSION
 from logomesh_client.cli.desk import Desk
-from logomesh_client.cli.endings import Exit
+from logomesh_client.cli.endings import Exit, ending
 from logomesh_client.cli.options import some_files, with_desk
 from logomesh_client.cli.saying import count
 from logomesh_client.connection import examine
 from logomesh_client.file import LogoMeshFile, NotLogoMesh
-from logomesh_client.profiles import BadProfile
+from logomesh_client.profiles import BadProfile, SyncMode
+from logomesh_client.secrets import SecretsAway
 
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
 _LEAST_FREE = 100 * 1024**2
@@ -67,8 +68,17 @@ def _everything(desk: Desk, files: list[Path]) -> Iterator[Finding]:
             continue
         yield from _of_file(desk, path)
     for profile in profiles:
+        if profile.sync_mode is SyncMode.LOCAL_ONLY:
+            yield Finding(profile.name, "ok", "It is local-only: its server is not asked for anything.")
+            continue
         failed = None
-        for step in examine(profile.url, desk.secrets.get(profile.secret_name), ca=profile.ca):
+        try:
+            token = desk.secrets.get(profile.secret_name)
+        except SecretsAway as error:
+            end = ending(error)
+            yield Finding(profile.name, "failed", end.words, end.remedy)
+            continue
+        for step in examine(profile.url, token, ca=profile.ca):
             if step.result != "ok":
                 failed = step
                 result: Any = "failed" if step.result == "failed" else "warning"
@@ -95,7 +105,7 @@ def _of_file(desk: Desk, path: Path) -> Iterator[Finding]:
                 if link.state.value in ("attention", "access-lost"):
                     words = f"{link.name}: {link.state.value}. {link.reason}"
                     yield Finding(about, "failed", words, f"logomesh status {path}")
-                if desk.profiles.of_server(link.server) is None:
+                if desk.profile_of(link.server, path) is None:
                     words = f"There is no profile for {link.server}."
                     yield Finding(about, "failed", words, f"logomesh login {link.server}")
             if hidden := file.hidden():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import traceback
 from dataclasses import dataclass
@@ -76,6 +77,11 @@ def ending(error: Exception) -> Ending:
         case sqlite3.OperationalError() if "locked" in str(error) or "busy" in str(error):
             remedy = "Another program holds it for long. Close it, or try again."
             return Ending(Exit.FILE, "file-busy", "The file is busy.", remedy)
+        case sqlite3.OperationalError() if "readonly" in str(error) or "unable to open" in str(error):
+            remedy = "Check the permissions of the file and of its folder: SQLite writes beside it, too."
+            return Ending(Exit.FILE, "file-not-writable", f"The file cannot be written: {error}.", remedy)
+        case sqlite3.OperationalError() if "full" in str(error):
+            return Ending(Exit.FILE, "disk-full", "The disk is full.", "Make room, then try again.")
         case sqlite3.DatabaseError():
             remedy = (
                 "It may be damaged, or no SQLite file. Keep a copy of it as it is; `logomesh doctor FILE`"
@@ -117,9 +123,14 @@ def _of_mistake(error: Exception) -> Ending:
     remedy = "Please report it."
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
+        with open(path, "a", encoding="utf-8", errors="replace", opener=_private) as log:
             traceback.print_exception(error, file=log)
         remedy = f"Please report it; {path} says where it happened."
     except OSError:
         pass
     return Ending(Exit.OURS, "mistake", f"This program made a mistake ({type(error).__name__}).", remedy)
+
+
+def _private(path: str, flags: int) -> int:
+    """What an exception says may be somebody's thoughts."""
+    return os.open(path, flags, 0o600)

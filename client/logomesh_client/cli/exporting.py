@@ -6,6 +6,7 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -14,6 +15,7 @@ from logomesh_client.cli.desk import Desk, find_space
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import new_file, some_files, with_desk
 from logomesh_client.cli.saying import count
+from logomesh_client.cli.several import each_file
 from logomesh_client.file import LogoMeshFile
 from logomesh_client.places import write_atomically
 
@@ -30,7 +32,9 @@ def export(desk: Desk, space: str, format_: str, output: Path | None, force: boo
     """Write all of SPACE to a file that LogoMesh opens (sqlite), or as JSON."""
     with desk.server() as server:
         found = find_space(server.spaces(), space)
-        name = "".join(c if c.isalnum() or c in " -_" else "-" for c in found["name"]).strip() or "space"
+        name = (
+            "".join(c if c.isalnum() or c in " -_" else "-" for c in found["name"]).strip()[:100] or "space"
+        )
         target = output or Path(f"{name}.{_FORMATS[format_]}")
         if target.exists() and not force:
             raise Failure(Exit.FILE, f"{target} is there already.", "Name another with -o, or use --force.")
@@ -60,19 +64,25 @@ def rescue(desk: Desk, files: tuple[Path, ...], output: Path | None) -> int:
     paths = desk.files(files)
     if output is not None and len(paths) > 1:
         raise Failure(Exit.USAGE, "Several files cannot go into one.", "Name one file with -o.")
-    results = []
-    for path in paths:
-        with LogoMeshFile.open(path) as file:
-            found = file.rescue()
-        target = None
-        if found:
-            at = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            target = output or path.with_name(f"{path.stem}-rescued-{at}.jsonl")
-            lines = b"".join(orjson.dumps(one, default=str) + b"\n" for one in found)
-            write_atomically(target, lines, mode=0o600)
-            desk.voice.say(f"{path.name}: {count(len(found), 'piece')} of work, now also in {target}")
-        else:
-            desk.voice.say(f"{path.name}: nothing was left behind.")
-        results.append({"file": str(path), "pieces": len(found), "rescued": str(target) if target else None})
+    code, results = each_file(desk, paths, lambda path: _rescued(desk, path, output))
     desk.voice.result({"files": results})
-    return Exit.DONE
+    return code
+
+
+def _rescued(desk: Desk, path: Path, output: Path | None) -> tuple[int, dict[str, Any]]:
+    with LogoMeshFile.open(path) as file:
+        found = file.rescue()
+    target = None
+    if found:
+        at = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        target = output or path.with_name(f"{path.stem}-rescued-{at}.jsonl")
+        lines = b"".join(orjson.dumps(one, default=str) + b"\n" for one in found)
+        write_atomically(target, lines, mode=0o600)
+        desk.voice.say(f"{path.name}: {count(len(found), 'piece')} of work, now also in {target}")
+    else:
+        desk.voice.say(f"{path.name}: nothing was left behind.")
+    return Exit.DONE, {
+        "file": str(path),
+        "pieces": len(found),
+        "rescued": str(target) if target else None,
+    }

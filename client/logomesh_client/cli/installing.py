@@ -15,13 +15,20 @@ from logomesh_client.places import log_folder, write_atomically
 
 LABEL = "org.logomesh.agent"
 UNIT = "logomesh.service"
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _KEPT = (
     "LOGOMESH_CONFIG_DIR",
     "LOGOMESH_CLIENT_DATA_DIR",
+    "LOGOMESH_CLIENT_LOG_DIR",
     "LOGOMESH_SECRETS",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    *_PROXIES,
+    *map(str.lower, _PROXIES),
 )
 """What of today's environment the agent needs tomorrow; never a token."""
 
@@ -36,7 +43,7 @@ def install() -> Done:
     """Write the unit's file and start it where the system lets us."""
     file = _file()
     content = _launchd() if sys.platform == "darwin" else _systemd().encode()
-    write_atomically(file, content)
+    write_atomically(file, content, mode=0o600)  # a proxy's address may hold a password
     words = [f"Written: {file}"]
     if sys.platform == "darwin":
         domain = f"gui/{os.getuid()}"
@@ -79,10 +86,8 @@ def _file() -> Path:
 
 
 def _systemd() -> str:
-    environment = "".join(
-        f'Environment="{name}={_escaped(os.environ[name])}"\n' for name in _KEPT if os.environ.get(name)
-    )
-    command = " ".join(f'"{_escaped(part)}"' for part in _command())
+    environment = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in _kept().items())
+    command = " ".join(_quoted(part).replace("$", "$$") for part in _command())
     return (
         "[Unit]\n"
         "Description=Keeps LogoMesh files in step with their spaces\n"
@@ -109,7 +114,7 @@ def _launchd() -> bytes:
         {
             "Label": LABEL,
             "ProgramArguments": _command(),
-            "EnvironmentVariables": {name: os.environ[name] for name in _KEPT if os.environ.get(name)},
+            "EnvironmentVariables": _kept(),
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
             "ThrottleInterval": 30,
@@ -124,11 +129,15 @@ def _command() -> list[str]:
     return [sys.executable, "-m", "logomesh_client", "sync", "--watch"]
 
 
-def _escaped(text: str) -> str:
-    """As systemd reads a quoted word: % begins a specifier, $ a variable."""
-    for sign, twice in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
-        text = text.replace(sign, twice)
-    return text
+def _kept() -> dict[str, str]:
+    return {name: value for name in _KEPT if (value := os.environ.get(name))}
+
+
+def _quoted(text: str) -> str:
+    """A word as systemd reads it: % begins a specifier. Only in a command line does $ begin a variable."""
+    for sign, spelled in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("\n", "\\n")):
+        text = text.replace(sign, spelled)
+    return f'"{text}"'
 
 
 def _call(*command: str) -> bool:

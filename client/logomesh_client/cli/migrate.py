@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
-from logomesh_client.cli.attaching import attach_file, links_for
+from logomesh_client.cli.attaching import attach_file, links_for, require_file_keeping
 from logomesh_client.cli.desk import Desk, find_space
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import one_file, with_desk
 from logomesh_client.cli.saying import Voice
 from logomesh_client.cli.syncing import round_of, tell_report
 from logomesh_client.file import LogoMeshFile
-from logomesh_client.migrating import STRATEGIES, Migration
+from logomesh_client.migrating import STRATEGIES, Migration, OtherChoices
+from logomesh_client.places import Taken
 
 _LONG = 60.0
 _LABELS = {
@@ -73,26 +74,39 @@ def migrate(
     strategy = strategy or ("gradual" if filters else "full")
     if filters and strategy != "gradual":
         raise Failure(Exit.USAGE, f"Filters go with --strategy gradual, not {strategy}.")
-    with desk.server() as server, ExitStack() as stack:
-        profile = desk.profile()
+    profile = desk.profile()
+    if strategy == "hybrid":
+        require_file_keeping(profile)
+    with desk.server(profile) as server, ExitStack() as stack:
         target = find_space(server.spaces(), space)
         told = _Progress(desk.voice, stack)
-        found = Migration(file, server, target["id"], told).run(
-            strategy,
-            filters,
-            dry_run=dry_run,
-            salvage=salvage,
-            **{name: value for name, value in choices.items() if value},
-        )
+        try:
+            found = Migration(file, server, target["id"], told).run(
+                strategy,
+                filters,
+                dry_run=dry_run,
+                salvage=salvage,
+                **{name: value for name, value in choices.items() if value},
+            )
+        except OtherChoices as error:
+            raise Failure(
+                Exit.USAGE,
+                f"An import of {file.name} with other choices is under way ({error}).",
+                "Say the command with those to go on with it, or cancel it on its page.",
+            ) from None
+        except Taken:
+            raise Failure(
+                Exit.USAGE, f"{file.name} is being migrated just now.", "Wait for the other command to end."
+            ) from None
         stack.close()
         result: dict[str, Any] = {"import": found}
         rehearsed = dry_run and found["state"] == "ready" and found["report"] is not None
         code = Exit.DONE if found["state"] == "done" or rehearsed else Exit.REFUSED
         _tell(desk.voice, file, target, found, code, dry_run)
         if strategy == "hybrid" and code is Exit.DONE and not dry_run:
-            home, others = links_for(server, profile, target["id"], (), {})
+            home, others = links_for(server, profile, target["id"], ())
             with LogoMeshFile.open(file) as opened:
-                attach_file(desk, opened, home, others)
+                attach_file(desk, profile, opened, home, others)
                 report = round_of(desk, opened)
                 desk.voice.say(f"{file.name} is attached to {target['name']}; from now on both stay in step.")
                 code = tell_report(desk, opened, report)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 import orjson
+
+from logomesh_client.cli.endings import Ending
+
+_CONTROL: Final = {
+    number: "�" for number in (*range(32), *range(127, 160), 0x2028, 0x2029) if number not in (9, 10)
+}
+"""Signs that a terminal might obey. Titles, and the words of a server, are other people's."""
 
 
 class Voice:
@@ -23,22 +32,39 @@ class Voice:
     def say(self, words: str = "", **style: Any) -> None:
         """A line for people."""
         if not self.json:
+            words = words.translate(_CONTROL)
             click.echo(click.style(words, **style) if style and self.color else words)
 
     def warn(self, words: str) -> None:
         """A line on standard error, also beside JSON."""
+        words = words.translate(_CONTROL)
         colored = not os.environ.get("NO_COLOR") and sys.stderr.isatty()
         click.echo(click.style(words, fg="yellow") if colored else words, err=True)
+
+    def tell(self, end: Ending, about: str = "") -> None:
+        """What went wrong, and what to do, on standard error."""
+        self.warn(f"{about}: {end.words}" if about else end.words)
+        for words in (end.remedy, f"Request {end.request_id} in the server's log." if end.request_id else ""):
+            if words:
+                click.echo(f"  {words.translate(_CONTROL)}", err=True)
 
     def result(self, value: Any) -> None:
         """The result for scripts: one JSON value."""
         if self.json:
-            click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+            click.echo(as_json(value, indent=2))
 
     def line(self, value: Any) -> None:
         """One of many results: a JSON value a line."""
         if self.json:
-            click.echo(orjson.dumps(value, default=str).decode())
+            click.echo(as_json(value))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    @property
+    def width(self) -> int:
+        """Of the terminal; wide where there is none."""
+        return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
 
     def table(self, rows: Sequence[Sequence[Any]], indent: int = 0) -> None:
         """Rows in columns that are as wide as they need."""
@@ -65,6 +91,16 @@ class Voice:
                 done = max(done, position)
 
             yield told
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON in signs that this terminal or pipe takes; the name of a file need not be text at all."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=indent, default=str)
+    return text
 
 
 def ago(moment: float | None) -> str:

@@ -33,6 +33,12 @@ def share(desk: Desk, thoughts: tuple[str, ...], space: str, path: Path | None) 
     with LogoMeshFile.open(_file(desk, path)) as file:
         ids = [_thought(file, named) for named in thoughts]
         report = round_of(desk, file)  # the server moves what it has: send first what was not sent yet
+        if report["resting"]:
+            raise Failure(
+                Exit.USAGE,
+                "The thoughts were not moved: while a profile is local-only, or remote-only, files rest.",
+                "logomesh profiles --mode hybrid",
+            )
         if report["state"] not in ("online", "attention"):
             tell_report(desk, file, report)
             raise Failure(Exit.OFFLINE, "The thoughts were not moved.", "Moving needs the server; try later.")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from logomesh_client.cli.desk import Desk
+from logomesh_client.cli.desk import Desk, device_name
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import existing_file, with_desk
-from logomesh_client.profiles import Profile, SyncMode
-from logomesh_client.wire import Address, WireError
+from logomesh_client.profiles import Profile, Profiles, SyncMode
+from logomesh_client.wire import Address, BadToken, WireError
 
 
 @click.command()
@@ -24,7 +24,12 @@ from logomesh_client.wire import Address, WireError
 @click.option("--token-stdin", is_flag=True, help="Read a device's token from standard input instead.")
 @click.option("--device", help="A name for this device; without it the machine's.")
 @click.option("--ca", type=existing_file, help="Trust only the certificates of this PEM file.")
-@click.option("--mode", type=click.Choice([mode.value for mode in SyncMode]), default=SyncMode.HYBRID.value)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in SyncMode]),
+    help="hybrid unless said otherwise: files are kept in step. local-only: the server is asked for nothing."
+    " remote-only: no file is kept in step.",
+)
 @click.option("--default", "default", is_flag=True, help="Make it the default profile.")
 @with_desk
 def login(
@@ -36,7 +41,7 @@ def login(
     token_stdin: bool,
     device: str | None,
     ca: Path | None,
-    mode: str,
+    mode: str | None,
     default: bool,
 ) -> None:
     """Sign in to SERVER and keep a profile of it.
@@ -45,15 +50,12 @@ def login(
     keychain where there is one.
     """
     address = Address.parse(server)
-    known = desk.profiles.of_server(address.url)
-    if name is None:
-        name = known.name if known else address.host
-    same = next((one for one in desk.profiles.all() if one.name == name), None)
-    profile = Profile.new(name, server, sync_mode=SyncMode(mode), ca=str(ca.resolve()) if ca else None)
-    if same is not None:
-        profile = replace(
-            profile, id=same.id, is_default=same.is_default, rules=same.rules, ca=profile.ca or same.ca
-        )
+    profile = _profile(desk.profiles, address, name or desk.profile_name)
+    profile = replace(
+        profile,
+        sync_mode=SyncMode(mode) if mode else profile.sync_mode,
+        ca=str(ca.resolve()) if ca else profile.ca,
+    )
     if not address.is_secure:
         desk.voice.warn(f"{address.url} is not encrypted: use it only inside a network that you trust.")
     if token_stdin:
@@ -61,6 +63,12 @@ def login(
         with profile.server(token) as asked:
             device_id = next((one["id"] for one in asked.devices() if one["current"]), "")
     else:
+        if not sys.stdin.isatty() and not (email and password_stdin):
+            raise Failure(
+                Exit.USAGE,
+                "There is no terminal to ask for a password.",
+                "Give --email and --password-stdin, or --token-stdin.",
+            )
         email = email or click.prompt("E-mail address", err=True)
         password = (
             _line_of_stdin("password")
@@ -70,13 +78,13 @@ def login(
         with profile.server(None) as asked:
             asked.about()  # a password goes to no one but a LogoMesh server
             made = asked.new_device(
-                device or socket.gethostname() or "laptop", email=email, password=password
+                device_name(device or socket.gethostname() or "laptop"), email=email, password=password
             )
         token, device_id = made.token, made.id
     profile = replace(profile, email=email or "", device=device_id, is_default=default or profile.is_default)
     warning = desk.secrets.keep(profile.secret_name, token)
+    desk.forget_tokens_of_files(profile)
     profile = desk.profiles.keep(profile)
-    desk.forget_tokens_of_files(profile.url)
     if warning:
         desk.voice.warn(warning)
     desk.voice.say(
@@ -84,6 +92,27 @@ def login(
     )
     desk.voice.say("Next: logomesh spaces, then logomesh attach FILE --home SPACE")
     desk.voice.result(profile.as_json())
+
+
+def _profile(profiles: Profiles, address: Address, name: str | None) -> Profile:
+    """The profile to sign in with: the one of this name, or server, or a new one. Raises `Failure` where the
+    name is that of another server."""
+    known = profiles.of_server(address.url)
+    if name is None and known is not None:
+        return known
+    all_ = {one.name: one for one in profiles.all()}
+    if name is None:
+        name = address.host if address.host not in all_ else f"{address.host}:{address.port}"
+    same = all_.get(name)
+    if same is None:
+        return Profile.new(name, address.url)
+    if same.url != address.url:
+        raise Failure(
+            Exit.USAGE,
+            f"The profile {name} is for {same.url}.",
+            f"Choose another name with --name, or end that one: logomesh logout {name!r}",
+        )
+    return same
 
 
 @click.command()
@@ -95,14 +124,15 @@ def logout(desk: Desk, name: str | None) -> None:
     revoked = False
     if profile.device:
         try:
-            with desk.server(profile) as server:
+            with desk.server(replace(profile, sync_mode=SyncMode.HYBRID)) as server:
                 server.revoke_device(profile.device)
             revoked = True
-        except (WireError, Failure) as error:
+        except (WireError, BadToken, Failure) as error:
             desk.voice.warn(
                 f"The token could not be revoked ({error}). Revoke it on the page of your devices."
             )
     desk.secrets.forget(profile.secret_name)
+    desk.forget_tokens_of_files(profile)
     desk.profiles.remove(profile)
     desk.voice.say(f"The profile {profile.name} is gone.")
     desk.voice.result({"profile": profile.name, "revoked": revoked})
@@ -153,8 +183,7 @@ def spaces(desk: Desk, create: str | None, shared: bool, workspace: str | None) 
             )
         found = [space for space in server.spaces() if space["role"] is not None]
     for space in found:
-        thoughts = space["counts"].get("thoughts", 0)
-        space["thoughts"] = thoughts
+        space["thoughts"] = space["counts"].get("thoughts", 0)
     rows = [[s["name"], s["role"], s["kind"], f"{s['thoughts']:,} thoughts", s["id"]] for s in found]
     desk.voice.table(rows)
     if not found:

@@ -8,11 +8,14 @@ from typing import Any
 import click
 
 from logomesh_client.cli.desk import Desk
-from logomesh_client.cli.endings import Exit, Failure
+from logomesh_client.cli.endings import Exit
 from logomesh_client.cli.options import some_files, with_desk
 from logomesh_client.cli.saying import ago, count, iso
+from logomesh_client.cli.several import each_file
 from logomesh_client.file import Link, LogoMeshFile, State
-from logomesh_client.wire import Server, Timeouts, WireError
+from logomesh_client.profiles import SyncMode
+from logomesh_client.secrets import SecretsAway
+from logomesh_client.wire import BadToken, Server, Timeouts, WireError
 
 _QUICK = Timeouts(connect=2.0, idle=4.0)
 _COLORS = {
@@ -31,37 +34,37 @@ _COLORS = {
 def status(desk: Desk, files: tuple[Path, ...], offline: bool) -> int:
     """Say how FILES (without them: all that are attached here) stand: state, last contact, what was not sent
     yet, how far behind, and when both copies were last proved equal."""
-    code, found = Exit.DONE, []
-    for path in desk.files(files):
-        with LogoMeshFile.open(path) as file:
-            if not file.attached:
-                desk.voice.say(f"{path.name} is not attached to any space.")
-                found.append({"file": str(path.resolve()), "attached": False})
-                continue
-            heads = {} if offline else _heads(desk, file)
-            spaces = [_space(file, link, heads) for link in file.links()]
-            waiting = [{**one.__dict__, "refused": one.refused} for one in file.waiting()]
-            aside = len(file.rescue())
-            found.append(
-                {
-                    "file": str(path.resolve()),
-                    "attached": True,
-                    "dialect": file.dialect.value,
-                    "spaces": spaces,
-                    "waiting": waiting,
-                    "to_rescue": aside,
-                }
-            )
-            if any(one["state"] in ("attention", "access-lost") or one["conflicts"] for one in spaces):
-                code = Exit.ATTENTION
-            _say(desk, path, file, spaces, waiting, aside)
+    code, found = each_file(desk, desk.files(files), lambda path: _of_file(desk, path, offline))
     desk.voice.result({"files": found})
-    return int(code)
+    return code
 
 
-def _space(file: LogoMeshFile, link: Link, heads: dict[str, int]) -> dict[str, Any]:
+def _of_file(desk: Desk, path: Path, offline: bool) -> tuple[int, dict[str, Any]]:
+    with LogoMeshFile.open(path) as file:
+        if not file.attached:
+            desk.voice.say(f"{path.name} is not attached to any space.")
+            return Exit.DONE, {"file": str(path.resolve()), "attached": False}
+        heads = {} if offline else _heads(desk, file)
+        spaces = [_space(desk, file, link, heads) for link in file.links()]
+        waiting = [{**one.__dict__, "refused": one.refused} for one in file.waiting()]
+        aside = len(file.rescue())
+        _say(desk, path, file, spaces, waiting, aside)
+        attention = any(one["state"] in ("attention", "access-lost") or one["conflicts"] for one in spaces)
+        return Exit.ATTENTION if attention else Exit.DONE, {
+            "file": str(path.resolve()),
+            "attached": True,
+            "dialect": file.dialect.value,
+            "spaces": spaces,
+            "waiting": waiting,
+            "to_rescue": aside,
+        }
+
+
+def _space(desk: Desk, file: LogoMeshFile, link: Link, heads: dict[str, int]) -> dict[str, Any]:
     head = heads.get(link.space)
+    profile = desk.profile_of(link.server, file.path)
     return {
+        "sync_mode": profile.sync_mode.value if profile else None,
         "space": link.space,
         "name": link.name,
         "server": link.server,
@@ -86,14 +89,16 @@ def _heads(desk: Desk, file: LogoMeshFile) -> dict[str, int]:
     """Space -> its version on the server, of those that can be reached soon."""
     heads: dict[str, int] = {}
     for url in dict.fromkeys(link.server for link in file.links()):
-        profile = desk.profiles.of_server(url)
-        token = desk.secrets.get(profile.secret_name) if profile else None
-        if profile is None or token is None:
+        profile = desk.profile_of(url, file.path)
+        if profile is None or profile.sync_mode is SyncMode.LOCAL_ONLY:
             continue
         try:
+            token = desk.secrets.get(profile.secret_name)
+            if token is None:
+                continue
             with Server(url, token, ca=profile.ca, timeouts=_QUICK) as server:
                 heads |= {one["id"]: one["head"] for one in server.spaces() if one["head"] is not None}
-        except (WireError, Failure):
+        except (WireError, BadToken, SecretsAway):
             continue
     return heads
 
@@ -111,6 +116,8 @@ def _say(
         )
         if one["reason"]:
             say(f"    {one['reason']}")
+        if one["sync_mode"] not in (None, SyncMode.HYBRID.value):
+            say(f"    its profile is {one['sync_mode']}: nothing is exchanged", fg="yellow")
         behind = "" if one["behind"] is None else f", {count(one['behind'], 'version')} behind"
         say(f"    last contact {one['contact_ago']}, {count(one['unsent'], 'change')} not sent yet{behind}")
         proof = one["proved_ago"]

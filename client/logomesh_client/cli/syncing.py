@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +12,10 @@ from logomesh_client.cli.desk import Desk
 from logomesh_client.cli.endings import Exit, Failure
 from logomesh_client.cli.options import some_files, with_desk
 from logomesh_client.cli.saying import count
+from logomesh_client.cli.several import each_file
 from logomesh_client.file import LogoMeshFile, State
-from logomesh_client.profiles import SyncMode
 from logomesh_client.sharing import due, share
-from logomesh_client.sync import Agent, Report, sync_once
+from logomesh_client.sync import Report, sync_once
 from logomesh_client.wire import Server, WireError
 
 _PATIENCE = 3.0
@@ -46,25 +41,32 @@ def sync(desk: Desk, files: tuple[Path, ...], watch: bool, install: bool, uninst
 
     Offline is no error of LogoMesh: what you do is kept in the file and follows later.
     """
+    if install + uninstall + watch > 1 or ((install or uninstall) and files):
+        raise Failure(
+            Exit.USAGE,
+            "--install, --uninstall and --watch go one at a time, and the first two without files.",
+            "The installed agent keeps all files in step that are attached here.",
+        )
     if install or uninstall:
         done = installing.install() if install else installing.uninstall()
         for words in done.words:
             desk.voice.say(words)
         desk.voice.result({"file": str(done.file), "installed": install})
         return Exit.DONE
-    paths = desk.files(files)
     if watch:
-        return _watch(desk, paths)
-    code, reports = Exit.DONE, []
-    for path in paths:
+        from logomesh_client.cli.watching import watch_files
+
+        watch_files(desk, files)
+        return Exit.DONE
+
+    def round_and_tell(path: Path) -> tuple[int, dict[str, Any]]:
         with LogoMeshFile.open(path) as opened:
-            if len(paths) > 1:
-                desk.voice.say(path.name, bold=True)
             report = round_of(desk, opened)
-            code = max(code, tell_report(desk, opened, report))
-            reports.append(report)
+            return tell_report(desk, opened, report), report
+
+    code, reports = each_file(desk, desk.files(files), round_and_tell)
     desk.voice.result({"files": reports})
-    return int(code)
+    return code
 
 
 def round_of(desk: Desk, file: LogoMeshFile) -> dict[str, Any]:
@@ -73,27 +75,30 @@ def round_of(desk: Desk, file: LogoMeshFile) -> dict[str, Any]:
         raise Failure(
             Exit.FILE, f"{file.path.name} is not attached to any space.", "logomesh attach FILE --home SPACE"
         )
-    by_server: dict[str, list[str]] = {}
-    for link in file.links():
-        profile = desk.profiles.of_server(link.server)
-        if profile is not None and profile.sync_mode is SyncMode.LOCAL_ONLY:
+    report, spaces, resting = Report(), file.links(), []
+    for url in dict.fromkeys(link.server for link in spaces):
+        profile = desk.profile_of(url, file.path)
+        if profile is not None and not profile.keeps_files:
+            desk.voice.say(
+                f"  The profile {profile.name} is {profile.sync_mode.value}: nothing is exchanged."
+            )
+            resting += [link.space for link in spaces if link.server == url]
             continue
-        if link.state is not State.ACCESS_LOST:
-            by_server.setdefault(link.server, []).append(link.space)
-    report = Report()
-    for url, spaces in by_server.items():
+        wanted = [link.space for link in spaces if link.server == url and link.state is not State.ACCESS_LOST]
+        if not wanted:
+            continue
         with desk.server_for(file, url, _PATIENCE) as server:
-            found = sync_once(file, server, spaces, new_identity=desk.new_identity(file, url))
-            report.spaces += found.spaces
+            found = sync_once(file, server, wanted, new_identity=desk.new_identity(file, url))
             if moved := follow_rules(desk, file, url, server):
                 desk.voice.say(f"  moved by a rule: {', '.join(moved)}")
-                sync_once(file, server, spaces)
-    return _as_json(file, report)
+                found = sync_once(file, server, wanted)
+            report.spaces += found.spaces
+    return {**_as_json(file, report), "resting": resting}
 
 
 def follow_rules(desk: Desk, file: LogoMeshFile, url: str, server: Server) -> list[str]:
     """Move what the rules of the profile send to another space; the ids of the thoughts that went."""
-    profile = desk.profiles.of_server(url)
+    profile = desk.profile_of(url, file.path)
     if profile is None or not profile.rules:
         return []
     named = {link.name: link.space for link in file.links() if link.server == url}
@@ -151,108 +156,3 @@ def tell_report(desk: Desk, file: LogoMeshFile, report: dict[str, Any]) -> Exit:
         desk.voice.say(f"  {count(open_conflicts, 'open conflict')}: logomesh conflicts {file.path.name}")
     code = _EXITS[State(report["state"])]
     return Exit.ATTENTION if code is Exit.DONE and open_conflicts else code
-
-
-# The agent
-
-
-def _watch(desk: Desk, paths: list[Path]) -> int:
-    agents: list[Agent] = []
-    problems: list[Exception] = []
-    with ExitStack() as stack:
-        for path in paths:
-            agents += _agents_of(desk, path, stack)
-        if not agents:
-            raise Failure(Exit.USAGE, "All profiles are local-only.", "logomesh profiles --mode hybrid")
-        stopping = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopping.set())
-        threads = [threading.Thread(target=_run, args=(one, problems, stopping)) for one in agents]
-        for thread in threads:
-            thread.start()
-        desk.voice.say(f"Watching {count(len(paths), 'file')}. Stop with Ctrl-C; nothing is lost by that.")
-        while not stopping.wait(3600):
-            pass
-        for agent in agents:
-            agent.stop()
-        for thread in threads:
-            thread.join(timeout=20)
-    if problems:
-        raise problems[0]
-    return Exit.DONE
-
-
-def _agents_of(desk: Desk, path: Path, stack: ExitStack) -> list[Agent]:
-    """An agent for each server of a file. Waits for no network: a token that is missing is made later."""
-    agents = []
-    with LogoMeshFile.open(path) as file:
-        links = file.links()
-        if not links:
-            raise Failure(
-                Exit.FILE, f"{path.name} is not attached to any space.", "logomesh attach FILE --home SPACE"
-            )
-        for url in dict.fromkeys(link.server for link in links):
-            profile = desk.profiles.of_server(url)
-            if profile is not None and profile.sync_mode is SyncMode.LOCAL_ONLY:
-                continue
-            server = stack.enter_context(desk.server_for(file, url, patience=0))
-            spaces = [link.space for link in links if link.server == url]
-            agents.append(
-                Agent(
-                    path,
-                    server,
-                    spaces=spaces,
-                    new_identity=lambda url=url: _anew(desk, path, url),  # type: ignore[misc]
-                    told=lambda report, url=url, server=server: _told(desk, path, url, server, report),  # type: ignore[misc]
-                )
-            )
-    return agents
-
-
-def _anew(desk: Desk, path: Path, url: str) -> Any:
-    with LogoMeshFile.open(path) as file:
-        return desk.new_identity(file, url)()
-
-
-def _run(agent: Agent, problems: list[Exception], stopping: threading.Event) -> None:
-    try:
-        agent.run()
-    except Exception as error:
-        problems.append(error)
-        stopping.set()
-
-
-_last_state: dict[tuple[Path, str], tuple[State, str]] = {}
-
-
-def _told(desk: Desk, path: Path, url: str, server: Server, report: Report) -> None:
-    """A line for each round that did something, or that changed a state; then the rules."""
-    if report.sent or report.received:
-        with LogoMeshFile.open(path) as file:
-            follow_rules(desk, file, url, server)
-    at = datetime.now().astimezone()
-    for one in report.spaces:
-        known, now = _last_state.get((path, one.space)), (one.state, one.reason)
-        _last_state[path, one.space] = now
-        if not (one.sent or one.received or known != now):
-            continue
-        desk.voice.line(
-            {
-                "at": at.isoformat(timespec="milliseconds"),
-                "file": str(path),
-                "space": one.space,
-                "state": one.state.value,
-                "reason": one.reason,
-                "request_id": one.request_id,
-                "sent": one.sent,
-                "received": one.received,
-                "equal": one.proved,
-            }
-        )
-        found_by = f" (request {one.request_id})" if one.request_id else ""
-        why = f": {one.reason}{found_by}" if one.reason else ""
-        desk.voice.say(
-            f"{at:%H:%M:%S} {path.name} {one.space[:8]} {one.state.value}{why}"
-            f" ({one.sent} sent, {one.received} received)"
-        )
-        sys.stdout.flush()

@@ -44,8 +44,14 @@ def test(desk: Desk, server: str | None, ca: Path | None) -> int:
             desk.voice.say(f"  {'':15}{step.remedy}")
     failed = next((step for step in steps if step.result == "failed"), None)
     code = Exit.DONE if failed is None else _EXITS.get(failed.name, Exit.OFFLINE)
+    doubtful = [step.name for step in steps if step.result == "warning"]
     desk.voice.say()
-    desk.voice.say("All is well." if failed is None else f"It does not work: {failed.name}.", bold=True)
+    if failed is not None:
+        desk.voice.say(f"It does not work: {failed.name}.", bold=True)
+    elif doubtful:
+        desk.voice.say(f"It works; look at: {', '.join(doubtful)}.", bold=True)
+    else:
+        desk.voice.say("All is well.", bold=True)
     desk.voice.result(
         {
             "server": server.rpartition("@")[2],

@@ -290,6 +290,11 @@ class Server:
         path = f"imports/{_part(import_)}/{act}"
         return cast(Json, self._ask("POST", path, repeatable=False, members=_IMPORT))
 
+    def import_again(self, import_: str) -> Json:
+        """A new import of the file of an old one, if the server still has it (else `Problem`, 409)."""
+        path = f"imports/{_part(import_)}/again"
+        return cast(Json, self._ask("POST", path, repeatable=False, members=_IMPORT))
+
     def set_aside(self, import_: str) -> list[Json]:
         """The rows of an import that could not become records."""
         return self._all_pages(f"imports/{_part(import_)}/set-aside", "rows", {})
