@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logomesh_client.file import LogoMeshFile, NotAttached, SpaceLink
+from logomesh_client.file import NotAttached, SpaceLink
 from logomesh_client.file.store import Pace, Store
 from logomesh_client.sync import Agent
 from logomesh_client.wire.errors import Unreachable
