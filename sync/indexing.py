@@ -62,12 +62,13 @@ _LAGGING: Final = """
             WHERE c.space_id = h.space_id AND c.version > coalesce(i.upto, 0)
             ORDER BY c.version LIMIT 1) < now() - interval '5 minutes')"""
 _POSTPONE: Final = """
-    UPDATE sync_searchindex SET not_before = now() + interval '10 seconds'
-    WHERE space_id = (SELECT space_id FROM sync_searchindex WHERE space_id = %b FOR UPDATE SKIP LOCKED)"""
+    UPDATE sync_searchindex SET not_before = now() + interval '10 seconds' WHERE space_id = %b"""
 _BEGIN: Final = "INSERT INTO sync_searchindex (space_id, upto) VALUES (%b, 0) ON CONFLICT DO NOTHING"
-_HOLD: Final = """
+# Not a lock on the row: who postpones the index would wait for the batch under way.
+_HOLD: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('search index ' || %b::uuid::text, 0))"
+_REACHED: Final = """
     SELECT i.upto, h.head FROM sync_searchindex i JOIN sync_spacehead h ON h.space_id = i.space_id
-    WHERE i.space_id = %b FOR UPDATE OF i SKIP LOCKED"""
+    WHERE i.space_id = %b"""
 _FAR_ENOUGH: Final = """
     SELECT version FROM sync_{type} WHERE space_id = %b AND version > %b AND version <= %b
     ORDER BY version LIMIT 1 OFFSET {batch}"""
@@ -80,7 +81,9 @@ _FORGET: Final = """
     DELETE FROM sync_searchentry e USING sync_{type} t
     WHERE t.space_id = %b AND t.version > %b AND t.version <= %b AND t.deleted
       AND e.space_id = t.space_id AND e.key = t.key"""
-_ADVANCE: Final = "UPDATE sync_searchindex SET upto = %b WHERE space_id = %b"
+_ADVANCE: Final = """
+    UPDATE sync_searchindex SET upto = %b WHERE space_id = %b
+    RETURNING coalesce(not_before > clock_timestamp(), false)"""
 
 
 def lagging() -> list[UUID]:
@@ -96,17 +99,18 @@ def postpone(space_id: UUID) -> None:
 
 
 def catch_up(space_id: UUID) -> None:
-    """Index what changed in a space, a batch a transaction."""
+    """Index what changed in a space, a batch a transaction; no more than one while it is to wait."""
     while _index_batch(space_id):
         pass
 
 
 def _index_batch(space_id: UUID) -> bool:
-    """Whether there is more to do. Another worker at the same space makes this one leave."""
+    """Whether to go on at once. Another worker at the same space makes this one leave."""
     with transaction.atomic():
         cur = cursor()
         cur.execute(_BEGIN, (space_id,))
-        row = cur.execute(_HOLD, (space_id,)).fetchone()
+        is_held = cur.execute(_HOLD, (space_id,)).fetchone() == (True,)
+        row = cur.execute(_REACHED, (space_id,)).fetchone() if is_held else None
         if row is None or row[0] >= row[1]:
             return False
         after, head = row
@@ -114,8 +118,8 @@ def _index_batch(space_id: UUID) -> bool:
         for type_, searched in SEARCHED.items():
             cur.execute(_INDEX.format(type=type_, document=searched.document), (space_id, after, upto))
             cur.execute(_FORGET.format(type=type_), (space_id, after, upto))
-        cur.execute(_ADVANCE, (upto, space_id))
-        return bool(upto < head)
+        is_to_wait = cur.execute(_ADVANCE, (upto, space_id)).fetchone() == (True,)
+        return bool(upto < head) and not is_to_wait
 
 
 def _far_enough(cur: psycopg.Cursor[Any], type_: str, space_id: UUID, after: int, head: int) -> int:

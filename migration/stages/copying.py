@@ -28,6 +28,7 @@ from migration.stages.counting import Brought, Counts
 from migration.stages.reporting import rehearsal
 from migration.stages.settling import Edit, Settled, Settler
 from sync.core.schema import RECORD_TYPES
+from sync.indexing import postpone
 from sync.models import Origin
 from sync.packing import key_in
 from sync.problems import SpaceBusy
@@ -47,6 +48,7 @@ _CHUNK_BYTES: Final = 8 * 1024**2
 """So much a chunk brings while nobody else writes in the space: the more, the faster."""
 _COMPANY: Final = 5.0
 """So many seconds after somebody else's change set the chunks stay small."""
+_POSTPONED_EVERY: Final = 2.0  # seconds
 _ASIDE: Final = """COPY migration_setasiderow
     (imported_by_id, "table", "position", reason, missing, columns) FROM STDIN (FORMAT binary)"""
 _DEVIATION: Final = """COPY migration_deviation
@@ -114,6 +116,7 @@ def copy(job: Job) -> None:
         slices = (frame for frame in frames if isinstance(frame, Chunk))
         for chunk in gathered(slices, copier.is_chunk):
             copier.take(chunk)
+            copier.have_index_wait()
     if imported.dry_run:
         rehearsed = rehearsal(imported, copier.counts, timezone.now())
         job.move(State.COPYING, State.READY, report=rehearsed, checkpoint={}, dry_run=False)
@@ -139,6 +142,7 @@ class _Copier:
         self.written = -1
         """The version of the latest chunk."""
         self.company_until = 0.0
+        self.postponed = -_POSTPONED_EVERY
         self.refused: dict[bytes, str] = {}
         """Key -> why a row of the chunk under way cannot be merged."""
 
@@ -146,6 +150,12 @@ class _Copier:
         """Whether so much is brought at once: a large transaction costs less, but others wait for it."""
         in_company = time.monotonic() < self.company_until
         return in_company or rows >= _CHUNK_ROWS or size >= _CHUNK_BYTES
+
+    def have_index_wait(self) -> None:
+        """The search index would take one of the processors, and it has time."""
+        if time.monotonic() > self.postponed + _POSTPONED_EVERY:
+            postpone(self.imported.space_id)
+            self.postponed = time.monotonic()
 
     def take(self, chunk: Chunk) -> None:
         """One chunk, exactly once. Raises `Stopped` if the job is not ours any more."""

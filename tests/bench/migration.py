@@ -120,14 +120,17 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _raw_copy(server: Served, space: str, folder: Path) -> tuple[int, float]:
-    """Write the space's rows out, and COPY them into like tables: how many, and how long the latter took."""
+    """Write the space's rows out as they stand in the file, and COPY them into like tables: how many, and how
+    long the latter took. (An import stores the rows of a chunk by key, which is faster.)"""
     folder.mkdir()
     with server.database() as database:
+        database.execute("UPDATE sync_searchindex SET not_before = now() + interval '1 hour'")
         rows, spent = 0, 0.0
         for table in TABLES.values():
             file = folder / table.name
             columns = ", ".join(("space_id", *table.columns))
-            chosen = f"SELECT {columns} FROM {table.name} WHERE space_id = '{space}'"
+            of_space = f"SELECT {columns} FROM {table.name} WHERE space_id = '{space}'"
+            chosen = f"{of_space} ORDER BY version, length(id), id"
             query = f"COPY ({chosen}) TO STDOUT (FORMAT binary)"
             with file.open("wb") as out, database.cursor().copy(query) as copy:  # type: ignore[arg-type]
                 for block in copy:

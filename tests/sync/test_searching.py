@@ -92,15 +92,20 @@ def test_indexes_in_batches_to_the_head(device: Device, monkeypatch: pytest.Monk
     assert SearchEntry.objects.filter(space_id=device.space_id).count() == 20
 
 
-def test_waits_while_other_work_on_the_space_asks_for_it(device: Device) -> None:
+def test_waits_while_other_work_on_the_space_asks_for_it(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     thought(device, "t1", "Heron")
     sql = "UPDATE sync_changeset SET at = at - interval '1 minute' WHERE space_id = %b"
     cursor().execute(sql, (device.space_id,))
     assert indexing.lagging() == [device.space_id]
     indexing.postpone(device.space_id)
     assert indexing.lagging() == []
-    indexing.catch_up(device.space_id)  # whoever is at it already goes on
-    assert found(device, "heron") == ["t1"]
+    monkeypatch.setattr(indexing, "BATCH", 1)
+    for id_ in ("t2", "t3"):
+        thought(device, id_, "Heron")
+    indexing.catch_up(device.space_id)  # whoever is at it already ends with the batch
+    assert SearchIndex.objects.get(space_id=device.space_id).upto == 2
 
 
 def test_takes_texts_of_any_length_and_kind(device: Device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
 from pathlib import Path
@@ -124,6 +125,57 @@ def test_the_schema_is_logomeshs_own(space: Any, laptop: Device, tmp_path: Path)
     assert columns == ["thought_bubble_id", "title", "description", "created_at", "updated_at", "color",
                        "position_x", "position_y", "metadata", "fields"]  # fmt: skip
     assert db.execute("SELECT created_at FROM thoughts").fetchone() == ("2025-09-20T10:00:00.123Z",)
+
+
+# What LogoMesh's adapter asks of a file, and what it makes of the answers.
+_THOUGHTS = """
+    SELECT t.*, group_concat(DISTINCT g.name || '::' || g.color) AS tags FROM thoughts t
+    LEFT JOIN thought_tags l ON t.thought_bubble_id = l.thought_bubble_id
+    LEFT JOIN tags g ON l.tag_id = g.tag_id
+    GROUP BY t.thought_bubble_id ORDER BY t.created_at DESC"""
+_SEGMENTS = "SELECT * FROM segments WHERE thought_bubble_id = ? ORDER BY sort_order, created_at"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_logomesh_asks_of_its_file_is_answered(
+    dialect: str, space: Any, laptop: Device, tmp_path: Path
+) -> None:
+    migrate(laptop.caller, space.pk, full(tmp_path / "file.sqlite3", dialect))
+    write_sqlite(Chosen(space.pk), tmp_path / "export.sqlite3")
+    db = sqlite3.connect(tmp_path / "export.sqlite3")
+    db.row_factory = sqlite3.Row
+    thoughts = db.execute(_THOUGHTS).fetchall()
+    tags = {row["thought_bubble_id"]: row["tags"] for row in thoughts}
+    assert set(tags) == {"t0", "t1", "t2", "t3", "t4"}
+    if dialect != "S4":  # it has no tags
+        names = {id_: tag["name"] for id_, tag in records_of(space.pk, "tags").items()}
+        assert tags["t0"].split("::")[0] == names["tag_c"]
+        assert tags["t1"].split("::")[0] == names["tag_память"]
+    for thought in thoughts:
+        assert isinstance(thought["title"], str)
+        assert isinstance(thought["created_at"], str)
+        segments = db.execute(_SEGMENTS, (thought["thought_bubble_id"],)).fetchall()
+        number = thought["thought_bubble_id"][1:]
+        assert [row["content"] for row in segments] == [f"Content {number}.{n}" for n in range(3)]
+        for row in (thought, *segments):
+            for column in ("metadata", "fields"):  # each is parsed where there is something in it
+                if column in row.keys() and row[column]:  # noqa: SIM118 (a Row has only keys())
+                    assert isinstance(json.loads(row[column]), dict)
+    # It writes as it does into its own.
+    now = "2025-10-01T10:00:00.000Z"
+    db.execute(
+        "INSERT OR IGNORE INTO tags (tag_id, name, color, created_at) VALUES ('tag_n', 'n', '#fff', ?)",
+        (now,),
+    )
+    db.execute(
+        "INSERT OR IGNORE INTO thought_tags (tag_id, thought_bubble_id, created_at)"
+        " VALUES ('tag_n', 't0', ?)",
+        (now,),
+    )
+    db.execute("UPDATE thoughts SET title = 'New', fields = '{}' WHERE thought_bubble_id = 't0'")
+    db.execute("DELETE FROM thoughts WHERE thought_bubble_id = 't4'")
+    db.commit()
+    db.close()
 
 
 def test_a_scope_chooses_thoughts_and_what_hangs_on_them(space: Any, laptop: Device, tmp_path: Path) -> None:
