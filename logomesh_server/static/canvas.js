@@ -2,10 +2,16 @@
 "use strict";
 addEventListener("DOMContentLoaded", async () => {
   const map = document.getElementById("map");
-  const answer = await fetch(map.dataset.source, { headers: { Accept: "application/json" } }).catch(() => null);
-  if (!answer?.ok) { map.textContent = "The canvas could not be loaded. Load the page again."; return; }
-  const { thoughts, links, limited } = await answer.json();
   const note = document.getElementById("map-note");
+  const answer = await fetch(map.dataset.source, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) {
+    note.setAttribute("role", "alert");
+    note.className = "note error";
+    note.textContent = map.dataset.failed;
+    map.dataset.waiting = "";
+    return;
+  }
+  const { thoughts, links, limited } = await answer.json();
   if (limited) note.textContent = `${note.dataset.limited} ${note.textContent}`;
   const ink = getComputedStyle(document.documentElement);
   const named = (name) => ink.getPropertyValue(name).trim();
@@ -16,7 +22,7 @@ addEventListener("DOMContentLoaded", async () => {
   const placed = thoughts.filter((t) => t.x !== null && t.y !== null);
   const right = placed.reduce((most, t) => Math.max(most, t.x), 0) + 200;
   const apart = placed.length > 0 && new Set(placed.map((t) => `${t.x} ${t.y}`)).size > placed.length / 2;
-  // Canvases reach from a handful of pixels to many thousands: marks and words grow with them.
+  // Canvases reach from a handful of pixels to many thousands: marks and lines grow with them, words stay as large.
   const reach = (axis) => placed.reduce(([least, most], t) => [Math.min(least, t[axis]), Math.max(most, t[axis])], [Infinity, -Infinity]);
   const [[left, end], [top, bottom]] = [reach("x"), reach("y")];
   const crowd = Math.min(3, Math.max(1, Math.sqrt(thoughts.length / 300)));
@@ -30,11 +36,15 @@ addEventListener("DOMContentLoaded", async () => {
   const own = { supports: "--good", contradicts: "--bad", related: "--soft" };
   const others = ["--accent", "--warn"];
   const line = (type) => named(own[type] || others[kinds.filter((k) => !own[k]).indexOf(type) % others.length]);
-  const styles = () => [
-    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, label: "data(title)", "font-size": 11 * scale, color: named("--ink"), "text-max-width": 130 * scale, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 * scale, "border-width": scale, "border-color": named("--line"), "text-background-color": named("--card"), "text-background-opacity": 0.75, "text-background-padding": scale } },
-    { selector: "edge", style: { width: 1.2 * scale, opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "arrow-scale": 0.8 * scale } },
+  const WORDS = 12; // pixels on the screen, whatever the zoom
+  const WIDEST = 150;
+  // Cytoscape makes an arrow as large as this for a line of a width.
+  const arrowOf = (width) => Math.max((width * 13.37) ** 0.9, 29);
+  const styles = (zoom) => [
+    { selector: "node", style: { "background-color": "data(colour)", width: 20 * scale, height: 20 * scale, "border-width": scale, "border-color": named("--line") } },
+    { selector: ".named", style: { label: "data(title)", "font-size": WORDS / zoom, color: named("--ink"), "text-max-width": WIDEST / zoom, "text-wrap": "ellipsis", "text-valign": "bottom", "text-margin-y": 3 / zoom, "text-background-color": named("--card"), "text-background-opacity": 0.8, "text-background-padding": 1 / zoom, "z-index": 5 } },
+    { selector: "edge", style: { width: 1.2 * scale, opacity: 0.55, "curve-style": "straight", "target-arrow-shape": "triangle", "arrow-scale": (9 * scale) / arrowOf(1.2 * scale) } },
     ...kinds.map((type) => ({ selector: `edge[kind = ${kinds.indexOf(type)}]`, style: { "line-color": line(type), "target-arrow-color": line(type), "line-style": own[type] ? "solid" : "dashed" } })),
-    { selector: ".mute", style: { label: "" } },
     { selector: ".off", style: { display: "none" } },
     { selector: ".far", style: { opacity: 0.1 } },
     { selector: ".found", style: { "border-width": 4 * scale, "border-color": named("--accent"), "z-index": 9 } },
@@ -47,23 +57,45 @@ addEventListener("DOMContentLoaded", async () => {
     ],
     layout: { name: "preset", fit: true, padding: 30 },
     minZoom: 0.002, maxZoom: 4, hideEdgesOnViewport: links.length > 2000, textureOnViewport: thoughts.length > 1500,
-    style: styles(),
+    style: styles(1),
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { graph.style(styles()); legend(); });
   graph.autoungrabify(true);
-  // Words that are too small to read only cover the marks.
-  let mute = null;
-  const settle = () => {
-    const small = graph.zoom() * 11 * scale < 7;
-    if (small !== mute) { mute = small; graph.batch(() => graph.nodes().toggleClass("mute", small)); }
+  // Words never cover words: where two would, the thought that is looked at or has more links keeps its own.
+  const linked = new Map();
+  for (const { source, target } of links) for (const id of [source, target]) linked.set(id, (linked.get(id) || 0) + 1);
+  const weight = (node) => linked.get(node.data("open")) || 0;
+  const byLinks = graph.nodes().toArray().sort((a, b) => weight(b) - weight(a));
+  const space = ({ x, y }, title, radius) => {
+    const half = Math.min(WIDEST, title.length * WORDS * 0.56) / 2 + 2;
+    return [x - half, y + radius, x + half, y + radius + WORDS * 1.6];
   };
-  graph.on("zoom", settle);
-  settle();
+  const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+  let waits = null;
+  const name = () => {
+    const [width, height, radius] = [map.clientWidth, map.clientHeight, 10 * scale * graph.zoom()];
+    const looked = byLinks.filter((node) => node.hasClass("found"));
+    const taken = [];
+    const named = new Set();
+    for (const node of [...looked, ...byLinks]) {
+      const at = node.renderedPosition();
+      if (named.has(node) || node.hasClass("far") || at.x < 0 || at.y < 0 || at.x > width || at.y > height) continue;
+      const box = space(at, node.data("title"), radius);
+      if (taken.some((other) => overlap(box, other))) continue;
+      taken.push(box);
+      named.add(node);
+    }
+    graph.batch(() => byLinks.forEach((node) => node.toggleClass("named", named.has(node))));
+    graph.style(styles(graph.zoom()));
+  };
+  const settle = () => { clearTimeout(waits); waits = setTimeout(name, 80); };
+  graph.on("viewport", settle);
+  name();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { name(); legend(); });
   graph.on("resize", () => graph.fit(undefined, 30));
 
   // One thought and its neighbours
   const chosen = document.getElementById("chosen");
-  const show = (near) => graph.batch(() => { graph.elements().removeClass("far found"); if (near) graph.elements().not(near).addClass("far"); });
+  const show = (near) => { graph.batch(() => { graph.elements().removeClass("far found"); if (near) graph.elements().not(near).addClass("far"); }); settle(); };
   const choose = (node) => {
     if (!node) { show(null); chosen.hidden = true; return; }
     show(node.closedNeighborhood(":visible"));
@@ -71,8 +103,7 @@ addEventListener("DOMContentLoaded", async () => {
     const id = encodeURIComponent(node.data("open"));
     chosen.hidden = false;
     chosen.querySelector("h2").textContent = node.data("title");
-    const beside = node.neighborhood("node").length;
-    chosen.querySelector("p").textContent = `${beside} ${beside === 1 ? "neighbour" : "neighbours"}`;
+    chosen.querySelector("p").textContent = map.dataset.neighbours.replace("{n}", node.neighborhood("node").length);
     chosen.querySelector("[data-to=open]").href = map.dataset.open + id;
     chosen.querySelector("[data-to=near]").href = map.dataset.near + id;
   };

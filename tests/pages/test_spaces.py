@@ -138,7 +138,7 @@ def test_the_home_follows_by_itself_and_the_canvas_shows_neighbours(
     page.goto(f"{lab.url}/canvas?near=hub")
     expect(page.locator("#map[data-ready='2']")).to_be_visible()
     expect(page.locator("#chosen h2")).to_have_text("Hub")
-    expect(page.locator("#chosen p")).to_have_text("1 neighbour")
+    expect(page.locator("#chosen p")).to_have_text("Neighbours: 1")
     expect(page.locator("#legend")).to_contain_text("supports 1")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("#chosen").get_by_role("link", name="Open").click()
