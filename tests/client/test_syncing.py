@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.client.steps import in_step
 
 if TYPE_CHECKING:
@@ -290,3 +292,36 @@ def test_what_is_typed_while_a_space_is_taken_away_is_kept(laptop: Make) -> None
     assert a.file.put_aside(a.space, "access-revoked") == 1
     assert a.sql("SELECT * FROM thoughts") == []
     assert "Typed in this moment" in str(a.file.rescue())
+
+
+def test_a_pull_that_is_struck_down_while_the_next_page_comes_goes_on_where_it_was(
+    laptop: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    a, b = laptop(), laptop()
+    for number in range(9):
+        a.thought(f"t{number}")
+    a.synced()
+    b.wire.page, left, advance = 3, [2], b.file.advance
+
+    def killed(*args: Any, **options: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+        advance(*args, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(b.file, "advance", killed)
+        b.sync()
+    b.close()
+    b.__init__(b.path, b.wire.token, *b.spaces)  # type: ignore[misc]
+    assert b.file.link(b.space).cursor is not None
+
+    def begins_anew(*_: Any) -> None:
+        raise AssertionError("all of it comes once more")
+
+    monkeypatch.setattr(b.file, "begin_anew", begins_anew)
+    b.synced()
+    assert len(b.sql("SELECT * FROM thoughts")) == 9

@@ -25,6 +25,7 @@ from logomesh_client.records import CONFLICTS, Record
 _SCAN = "scan"
 _SCHEMA = "schema"
 _COLUMNS = "columns"
+_AHEAD = "ahead:"
 _MASK = 2**64 - 1
 _HASHED = "kind < 100"
 
@@ -428,7 +429,17 @@ class LogoMeshFile:
             self._outgoing.store_deletions(link.number)
         self._set(space, "cursor = ?, epoch = ?, seen = ?, pulled = 1, pulled_scope = scope",
                   cursor, epoch, head)  # fmt: skip
+        if self.is_ahead(space):
+            self.set_ahead(space, False)
         release_held(self._store, self._rows, link.number)
+
+    def is_ahead(self, space: str) -> bool:
+        """Whether the server may have been asked to go on from a later cursor than the file's."""
+        return self._store.note(f"{_AHEAD}{space}") is not None
+
+    def set_ahead(self, space: str, ahead: bool) -> None:
+        """Note, before the next page is asked for, that this one is not applied yet; or that all is."""
+        self._store.set_note(f"{_AHEAD}{space}", "" if ahead else None)
 
     def begin_anew(self, space: str, reason: str) -> None:
         """The cursor cannot be continued: the next pull brings everything; what is equal costs nothing."""

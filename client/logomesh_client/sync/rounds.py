@@ -164,12 +164,23 @@ class _Round:
 
     def _repair(self, problem: Problem) -> None:
         reason = problem.reason or "foreign"
+        if reason == "cloned" and self.file.is_ahead(self.space):
+            self._have_forgotten()
+            return
         if reason == "cloned" and self.new_identity is not None:
             self.server, self.new_identity = self.new_identity(), None
             return  # it goes on with its cursor and loses nothing
         if reason == ROLLED_BACK:
             self.file.resend(self.space)
         self.file.begin_anew(self.space, reason)
+
+    def _have_forgotten(self) -> None:
+        """No copy of the file was here before: we ended ourselves between two pages. A pull without a cursor
+        has the server forget how far it was asked; then the file's cursor is good again."""
+        pull = self.server.changes(self.space)
+        next(iter(pull), None)
+        pull.close()
+        self.file.set_ahead(self.space, False)
 
     def _turns(self) -> Standing:
         trouble: Standing | None = None
@@ -283,5 +294,7 @@ class _Round:
         """The changes of a page; at its end the next one is asked for, while the file takes this one."""
         yield from pull
         if pull.more:
+            if not self.file.is_ahead(self.space):
+                self.file.set_ahead(self.space, True)
             self._following = self._ask(pull.cursor)
             self._following.begin()
