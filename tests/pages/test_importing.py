@@ -144,3 +144,17 @@ def test_a_file_comes_bit_by_bit(browser: Browser, lab: Lab, errors: list[str], 
     expect(page.locator("article.thought")).to_have_count(3)
     page.get_by_role("link", name="Sleep 0").click()
     expect(page.locator(".links").get_by_role("link", name="Attention 2")).to_be_visible()
+
+
+def test_a_file_that_is_none_of_logomesh_s_leads_to_another(
+    browser: Browser, lab: Lab, errors: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("Dear lab")
+    page = sign_in(browser, lab, "Ben", errors)
+    page.goto(f"{lab.url}/import")
+    page.get_by_label("Drop the file here").set_input_files(tmp_path / "letter.txt")
+    page.get_by_role("button", name="Send and read it").click()
+    expect(page.get_by_text("The file is not a SQLite database")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Nothing was written to the space")).to_be_visible()
+    page.get_by_role("link", name="Choose another file").click()
+    expect(page.get_by_label("Drop the file here")).to_be_visible()
