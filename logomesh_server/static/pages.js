@@ -40,9 +40,24 @@
     if (next === part && part.tagName === "ARTICLE") part.tabIndex = -1;
     next.focus({ preventScroll: true });
   };
+  // What is to be typed elsewhere can be copied, where the browser allows it.
+  const makeCopyable = (pre) => {
+    const { copy, copied } = pre.dataset;
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet slim", textContent: copy });
+    const frame = Object.assign(document.createElement("div"), { className: "copyable" });
+    pre.replaceWith(frame);
+    frame.append(pre, button);
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(pre.innerText.trim());
+      button.textContent = copied;
+      say(copied);
+      setTimeout(() => { button.textContent = copy; }, 2000);
+    });
+  };
   addEventListener("DOMContentLoaded", () => {
     spellAll(document);
     const { body } = document;
+    if (navigator.clipboard) document.querySelectorAll("pre[data-copy]").forEach(makeCopyable);
     body.addEventListener("htmx:beforeSwap", ({ detail }) => {
       connected(true);
       // What reads as before stays as it is, with its focus and what is selected in it.

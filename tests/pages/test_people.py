@@ -58,6 +58,10 @@ def test_a_space_is_shared_taken_back_and_a_computer_connected(
     page.get_by_label("A name for the device").fill("Laptop")
     page.get_by_role("button", name="Make a token").click()
     token = page.locator("#token").inner_text()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator(".copyable", has=page.locator("#token")).get_by_role("button", name="Copy").click()
+    expect(page.locator("#said")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == token
     page.goto(f"{lab.server}/devices")
     expect(page.get_by_text(token)).to_have_count(0)
     newest = page.locator(".rows > li").first

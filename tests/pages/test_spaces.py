@@ -145,6 +145,40 @@ def test_the_home_follows_by_itself_and_the_canvas_shows_neighbours(
     expect(page.get_by_role("heading", name="Hub")).to_be_visible()
 
 
+def test_words_on_the_canvas_never_cover_each_other(browser: Browser, lab: Lab, errors: list[str]) -> None:
+    lab.push(
+        "Ana",
+        *(
+            new(
+                "thoughts",
+                f"crowd{n}",
+                title=f"Crowd {n} " + "x" * n,
+                position_x=n % 6 * 40,
+                position_y=n * 9,
+            )
+            for n in range(36)
+        ),
+    )
+    page = sign_in(browser, lab, "Ben", errors)
+    page.goto(f"{lab.url}/canvas?q=Crowd")
+    expect(page.locator("#map[data-ready='36']")).to_be_visible()
+    for nearer in range(2):
+        if nearer:
+            page.get_by_role("button", name="Nearer").click()
+            page.wait_for_timeout(300)  # words come when the canvas is at rest
+        boxes = page.evaluate(
+            "document.getElementById('map')._cyreg.cy.nodes('.named')"
+            ".map(n => n.renderedBoundingBox({includeNodes: false, includeOverlays: false}))"
+        )
+        assert 1 < len(boxes) < 36
+        assert not [
+            (a, b)
+            for n, a in enumerate(boxes)
+            for b in boxes[:n]
+            if a["x1"] < b["x2"] and b["x1"] < a["x2"] and a["y1"] < b["y2"] and b["y1"] < a["y2"]
+        ]
+
+
 def test_reading_works_without_javascript(browser: Browser, lab: Lab, errors: list[str]) -> None:
     lab.push("Ana", new("thoughts", "plain", title="Plain", created_at="2025-05-04T10:00:00Z"))
     page = sign_in(browser, lab, "Ben", errors, java_script_enabled=False)
