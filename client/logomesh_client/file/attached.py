@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from logomesh_client.file.dialects import Dialect, NotLogoMesh, quoted
 from logomesh_client.file.incoming import Incoming, release_held
 from logomesh_client.file.links import Digest, Link, Push, SpaceLink, State, Waiting
 from logomesh_client.file.outgoing import Outgoing, uuid7
-from logomesh_client.file.placing import Rows, ids_of_parents
+from logomesh_client.file.placing import FIRST, Mark, Rows, ids_of_parents
 from logomesh_client.file.rows import RowTable
 from logomesh_client.file.store import CONFLICT, NAMES, NUMBERS, Ledger, Pace, Store, sector_of
 from logomesh_client.records import CONFLICTS, Record
@@ -27,7 +27,12 @@ _SCHEMA = "schema"
 _COLUMNS = "columns"
 _AHEAD = "ahead:"
 _MASK = 2**64 - 1
-_HASHED = "kind < 100"
+_PIECE = 5_000
+
+
+def _gentle() -> Pace:
+    """For work that takes about a millisecond a piece."""
+    return Pace(size=50, most=500, least=10)
 
 
 class NotAttached(Exception):
@@ -486,15 +491,23 @@ class LogoMeshFile:
     def sector_records(self, space: str, sectors: Iterable[int]) -> dict[tuple[str, str], str]:
         """(type, id) -> hash, as 16 hex digits, of what this copy has in these sectors."""
         wanted = set(sectors)
-        rows = self._store.db.execute(
-            f"SELECT kind, id, hash FROM logomesh_sync_records WHERE space = ? AND {_HASHED}",
-            (self.link(space).number,),
-        )
         return {
             (NAMES[kind], id_): f"{hash_ & _MASK:016x}"
-            for kind, id_, hash_ in rows
+            for kind, id_, hash_ in self._hashes(space)
             if sector_of(kind, id_) in wanted
         }
+
+    def _hashes(self, space: str) -> Iterator[tuple[int, str, int]]:
+        """(number of the type, id, hash) of what the digest counts, read in pieces: whoever reads without
+        end keeps the app from writing."""
+        number, last = self.link(space).number, (0, "")
+        while piece := self._store.db.execute(
+            "SELECT kind, id, hash FROM logomesh_sync_records WHERE (kind, id) > (?, ?) AND kind < ?"
+            " AND space = ? ORDER BY kind, id LIMIT ?",
+            (*last, CONFLICT, number, _PIECE),
+        ).fetchall():
+            yield from piece
+            last = piece[-1][:2]
 
     def drop(self, space: str, refs: Iterable[tuple[str, str]], lost: bool = False) -> None:
         """Take away records that the server does not have, but for what has unsent edits.
@@ -513,18 +526,13 @@ class LogoMeshFile:
 
     def recount(self, space: str) -> None:
         """Compute count and digest of a space from its copies."""
-        link = self.link(space)
-        with self._store.writing():
-            sectors = [0] * 256
-            count = 0
-            for kind, id_, hash_ in self._store.db.execute(
-                f"SELECT kind, id, hash FROM logomesh_sync_records WHERE space = ? AND {_HASHED}",
-                (link.number,),
-            ):
-                sectors[sector_of(kind, id_)] ^= hash_
-                count += 1
-            blob = b"".join(number.to_bytes(8, "little", signed=True) for number in sectors)
-            self._set(space, "records = ?, sectors = ?", count, blob)
+        sectors = [0] * 256
+        count = 0
+        for kind, id_, hash_ in self._hashes(space):
+            sectors[sector_of(kind, id_)] ^= hash_
+            count += 1
+        blob = b"".join(number.to_bytes(8, "little", signed=True) for number in sectors)
+        self._set(space, "records = ?, sectors = ?", count, blob)
 
     # Giving up
 
@@ -532,37 +540,38 @@ class LogoMeshFile:
         """Access was taken away: keep the unsent work for `rescue`, remove the local copy of the space.
         Returns how many pieces of work were put aside."""
         link = self.link(space)
-        aside = self._set_unsent_aside(link, reason)
-        while True:
-            refs = self._store.db.execute(
-                "SELECT kind, id FROM logomesh_sync_records WHERE space = ? LIMIT 500", (link.number,)
-            ).fetchall()
-            if not refs:
-                break
-            with self._store.writing():
-                aside += self._set_edits_aside(link, reason)  # of an app that goes on writing
-                self._remove_copies(link.number, refs)
+        aside = self._set_unsent_aside(link, reason) + self._remove_copies(link, reason)
         self._set(space, "cursor = NULL, epoch = NULL, seen = 0, pulled = 0")
         return aside
 
     def _set_unsent_aside(self, link: Link, reason: str) -> int:
-        aside = 0
         with self._store.writing():
-            db = self._store.db
-            for kind, id_, body in db.execute(
-                "SELECT kind, id, body FROM logomesh_sync_outbox WHERE space = ?", (link.number,)
-            ).fetchall():
-                row, table = self._rows.row(kind, id_), self._store.by_number.get(kind)
-                here = table.read(row) if table and row else {}
-                self._rows.set_aside(link.number, kind, id_, {"change": orjson.loads(body), **here}, reason)
-                if self._store.copy(link.number, kind, id_) is None:
-                    self._rows.delete(kind, id_)
-                aside += 1
-            aside += self._note_what_waits(link, reason)
-            for name in ("outbox", "pushes", "held", "waiting", "parents"):
-                db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))
-            aside += self._set_edits_aside(link, reason)
+            aside = self._note_what_waits(link, reason)
+        aside += self._set_edits_aside(link, reason) + self._set_outbox_aside(link, reason)
+        with self._store.writing():
+            for name in ("pushes", "held", "parents"):
+                self._store.db.execute(f"DELETE FROM logomesh_sync_{name} WHERE space = ?", (link.number,))
         return aside
+
+    def _set_outbox_aside(self, link: Link, reason: str) -> int:
+        aside, pace = 0, _gentle()
+        while True:
+            with self._store.writing(), pace.step(pace.size):
+                going = self._store.db.execute(
+                    "SELECT number, kind, id, body FROM logomesh_sync_outbox WHERE space = ? LIMIT ?",
+                    (link.number, pace.size),
+                ).fetchall()
+                for number, kind, id_, body in going:
+                    row, table = self._rows.row(kind, id_), self._store.by_number.get(kind)
+                    here = table.read(row) if table and row else {}
+                    change = {"change": orjson.loads(body), **here}
+                    self._rows.set_aside(link.number, kind, id_, change, reason)
+                    if self._store.copy(link.number, kind, id_) is None:
+                        self._rows.delete(kind, id_)
+                    self._store.db.execute("DELETE FROM logomesh_sync_outbox WHERE number = ?", (number,))
+            aside += len(going)
+            if not going:
+                return aside
 
     def _note_what_waits(self, link: Link, reason: str) -> int:
         """What was refused, or waits for something, counts as unsent. Returns how many decisions of
@@ -576,30 +585,38 @@ class LogoMeshFile:
                 continue
             self._rows.set_aside(link.number, kind, id_, orjson.loads(body), reason)
             decisions += 1
+        self._store.db.execute("DELETE FROM logomesh_sync_waiting WHERE space = ?", (link.number,))
         return decisions
 
     def _set_edits_aside(self, link: Link, reason: str) -> int:
-        aside = 0
-        for kind, *cells in self._store.db.execute("SELECT * FROM logomesh_sync_dirty").fetchall():
-            table = self._store.by_number.get(kind)
-            if table is None:
-                continue
-            id_ = table.known_id(cells)
-            if id_ is None:
-                continue
-            space = self._outgoing.space_of(kind, id_)
-            row = self._store.row(table, cells)
-            if space is None and row is not None:
-                space = self._space_above(table.type.number, table.read(row))
-            if space != link.number:
-                continue
-            if row is not None:
-                self._rows.set_aside(link.number, kind, id_, table.read(row), reason)
-                aside += 1
-                if self._store.copy(link.number, kind, id_) is None:
-                    self._rows.delete(kind, id_)
-            self._rows.forget_mark(kind, cells)
-        return aside
+        aside, pace, after = 0, _gentle(), FIRST
+        while True:
+            with self._store.writing(), pace.step(pace.size):
+                marks = self._rows.marks_after(after, pace.size)
+                aside += sum(self._set_edit_aside(link, reason, mark) for mark in marks)
+            if not marks:
+                return aside
+            after = marks[-1]
+
+    def _set_edit_aside(self, link: Link, reason: str, mark: Mark) -> bool:
+        """Whether a noted row of the space was put aside; a noted deletion is forgotten."""
+        kind, *cells = mark
+        table = self._store.by_number.get(kind)
+        id_ = table.known_id(cells) if table else None
+        if table is None or id_ is None:
+            return False
+        space = self._outgoing.space_of(kind, id_)
+        row = self._store.row(table, cells)
+        if space is None and row is not None:
+            space = self._space_above(kind, table.read(row))
+        if space != link.number:
+            return False
+        if row is not None:
+            self._rows.set_aside(link.number, kind, id_, table.read(row), reason)
+            if self._store.copy(link.number, kind, id_) is None:
+                self._rows.delete(kind, id_)
+        self._rows.forget_mark(kind, cells)
+        return row is not None
 
     def _space_above(self, kind: int, record: Record) -> int | None:
         for parent, id_ in ids_of_parents(kind, record):
@@ -615,15 +632,34 @@ class LogoMeshFile:
                 return space
         return None
 
-    def _remove_copies(self, space: int, refs: Iterable[tuple[int, str]]) -> None:
-        ledger = Ledger(self._store, space)
-        for kind, id_ in refs:
-            copy = self._store.copy(space, kind, id_)
-            assert copy is not None
-            ledger.drop(kind, id_, copy)
-            if copy.shown:
-                self._rows.give_up(kind, id_, copy)
-        ledger.close()
+    def _remove_copies(self, link: Link, reason: str) -> int:
+        """Remove the rows of a space. Returns how many of them the app, which goes on writing, had changed:
+        those are put aside first."""
+        aside, pace = 0, _gentle()
+        while True:
+            with self._store.writing(), pace.step(pace.size):
+                refs = self._store.db.execute(
+                    "SELECT kind, id FROM logomesh_sync_records WHERE space = ? LIMIT ?",
+                    (link.number, pace.size),
+                ).fetchall()
+                ledger = Ledger(self._store, link.number)
+                for kind, id_ in refs:
+                    aside += self._remove_copy(ledger, link, kind, id_, reason)
+                ledger.close()
+            if not refs:
+                return aside
+
+    def _remove_copy(self, ledger: Ledger, link: Link, kind: int, id_: str, reason: str) -> bool:
+        copy, table = self._store.copy(link.number, kind, id_), self._store.by_number.get(kind)
+        assert copy is not None
+        key = self._rows.key_of(table, id_) if table and copy.shown else ()
+        edited = bool(key) and self._rows.is_marked(kind, key)
+        if edited:
+            edited = self._set_edit_aside(link, reason, (kind, *key, *[""] * (3 - len(key))))
+        ledger.drop(kind, id_, copy)
+        if copy.shown:
+            self._rows.give_up(kind, id_, copy)
+        return edited
 
     def rescue(self) -> list[dict[str, Any]]:
         """All that was put aside, and all that cannot be sent, as JSON objects."""

@@ -19,7 +19,15 @@ import orjson
 from logomesh_client.file.cells import Cell
 from logomesh_client.file.dialects import quoted
 from logomesh_client.file.links import Push
-from logomesh_client.file.placing import MISSING_PARENT, OTHER_SPACE, Rows, ids_of_parents, marked_cells
+from logomesh_client.file.placing import (
+    FIRST,
+    MISSING_PARENT,
+    OTHER_SPACE,
+    Mark,
+    Rows,
+    ids_of_parents,
+    marked_cells,
+)
 from logomesh_client.file.rows import Key, NoRecord, Patch, RowTable, creation, patched
 from logomesh_client.file.store import CONFLICT, LARGEST_PIECE, NAMES, NUMBERS, Copy, Ledger, Pace, Ref, Store
 from logomesh_client.records import Record
@@ -30,12 +38,9 @@ _TAGS: Final = NUMBERS["tags"]
 _SEGMENTS: Final = NUMBERS["segments"]
 _PARENTS: Final = frozenset({NUMBERS["thoughts"], _SEGMENTS, _TAGS})
 """The types on which others hang."""
-_FIRST: Final = (0, "", "", "")
 _AT_ONCE: Final = 1_000
 """Changes in a push."""
 _ALL: Final = 2**63 - 1
-
-Mark = tuple[int, Cell, Cell, Cell]
 
 
 def uuid7() -> str:
@@ -174,7 +179,7 @@ class Outgoing:
         (A segment that moved to another thought must say so before its old thought is deleted.)
         """
         for deletions in (False, True):
-            after: Mark | None = _FIRST
+            after: Mark | None = FIRST
             while after is not None:
                 if self._waiting_to_go(space) >= limit:
                     return
@@ -201,13 +206,7 @@ class Outgoing:
         return int(self.store.value("SELECT count(*) FROM logomesh_sync_outbox WHERE space = ?", (space,)))
 
     def _collect_piece(self, after: Mark, size: int, deletions: bool, layout: bool) -> Mark | None:
-        db = self.store.db
-        after_cells, values = marked_cells(after[1:])
-        marks: list[Mark] = db.execute(
-            "SELECT kind, a, b, c FROM logomesh_sync_dirty"
-            f" WHERE (kind, a, b, c) > (?, {', '.join(after_cells)}) ORDER BY kind, a, b, c LIMIT ?",
-            (after[0], *values, size),
-        ).fetchall()
+        marks = self.rows.marks_after(after, size)
         changed: list[_Changed] = []
         weight = 0
         last: Mark | None = marks[-1] if len(marks) == size else None

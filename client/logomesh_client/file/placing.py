@@ -21,6 +21,10 @@ from logomesh_client.records import TYPES, Record, split_id
 
 _HEAD = ("type", "id", "version")
 _TAGS: Final = NUMBERS["tags"]
+Mark = tuple[Any, ...]
+"""How a row is noted: the number of its type, and three cells."""
+FIRST: Final[Mark] = (0, "", "", "")
+"""Before all marks."""
 MISSING_PARENT: Final = "missing-parent"
 OTHER_SPACE: Final = "other-space"
 WAITS_FOR_PARENT: Final = frozenset({MISSING_PARENT, OTHER_SPACE})
@@ -39,6 +43,16 @@ class Rows:
         self.store.db.execute(
             f"INSERT OR IGNORE INTO logomesh_sync_dirty VALUES (?, {', '.join(marks)})", (kind, *cells)
         )
+
+    def marks_after(self, after: Mark, size: int) -> list[Mark]:
+        """The next noted rows, in order."""
+        marks, cells = marked_cells(after[1:])
+        found: list[Mark] = self.store.db.execute(
+            "SELECT kind, a, b, c FROM logomesh_sync_dirty"
+            f" WHERE (kind, a, b, c) > (?, {', '.join(marks)}) ORDER BY kind, a, b, c LIMIT ?",
+            (after[0], *cells, size),
+        ).fetchall()
+        return found
 
     def forget_mark(self, kind: int, key: Sequence[Cell]) -> None:
         (a, b, c), cells = marked_cells(key)
@@ -334,4 +348,4 @@ def ids_of_parents(kind: int, record: Record) -> list[Ref]:
     return [(NUMBERS[parent], record[name] or "") for name, parent in TYPES[NAMES[kind]].parents.items()]
 
 
-__all__ = ["MISSING_PARENT", "OTHER_SPACE", "WAITS_FOR_PARENT", "Rows", "ids_of_parents"]
+__all__ = ["FIRST", "MISSING_PARENT", "OTHER_SPACE", "WAITS_FOR_PARENT", "Mark", "Rows", "ids_of_parents"]
