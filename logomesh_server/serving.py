@@ -317,11 +317,12 @@ def _end_orphans(places: Places) -> None:
 # --- the parts, also run one by one where containers or systemd do the supervising -----------------------
 
 
-def web_arguments(host: str, port: int) -> list[str]:
-    """The command line of the web server."""
+def web_arguments(host: str, port: int, processes: int | None = None) -> list[str]:
+    """The command line of the web server, with as many web processes as WEB_CONCURRENCY says or are named."""
+    processes = processes or env.number("WEB_CONCURRENCY", 2, least=1, most=64)
     return [
         sys.executable, "-m", "granian", "--interface", "asgi", "--host", host, "--port", str(port),
-        "--workers", str(env.number("WEB_CONCURRENCY", 2, least=1, most=64)), "--http", "1", "--no-ws",
+        "--workers", str(processes), "--http", "1", "--no-ws",
         "--backlog", "2048", "--backpressure", "4096", "--http1-header-read-timeout", "15000",
         "--respawn-failed-workers", "--respawn-interval", "0.5", "--workers-kill-timeout", "5",
         "--log-level", "warning", "logomesh_server.asgi:application",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -20,6 +22,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of: {', '.join(PARTS)}")
     parser.add_argument("--small", action="store_true", help="small sizes: does it run, not how fast")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the servers end with us
     if unknown := set(chosen.parts) - set(PARTS):
         parser.error(f"there is no part {min(unknown)}; choose from {', '.join(PARTS)}")
     memory = psutil.virtual_memory().total // 1024**3

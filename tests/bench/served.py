@@ -1,4 +1,4 @@
-"""A server as `make run` starts it, with durable embedded databases in a temporary folder, for benchmarks."""
+"""A server as `make run` starts it, but one web process, with durable embedded databases in a temporary folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from tests.logomesh_server.processes import Serving, manage
 
 LAB = "Bench lab"
 PERSON = "bench@lab.example"
+STRANGER = "idle@lab.example"
 
 
 @dataclass
@@ -39,6 +41,16 @@ class Served:
         asked = {"workspace": LAB, "name": name, "kind": "private"}
         return str(self.client().post("/spaces", json=asked).raise_for_status().json()["id"])
 
+    @cached_property
+    def stranger(self) -> str:
+        """The token of somebody else, with a space of their own and nothing in common."""
+        self.manage("account", STRANGER, "--workspace", "Another lab", "--role", "manager")
+        token = self.manage("token", STRANGER, "--device", "idle")
+        asked = {"workspace": "Another lab", "name": "Quiet", "kind": "private"}
+        headers = {"Authorization": f"Token {token}"}
+        httpx.post(f"{self.url}/api/v1/spaces", json=asked, headers=headers).raise_for_status()
+        return token
+
     def client(self) -> httpx.Client:
         """A client that asks as the person's device, uncompressed unless it says otherwise."""
         headers = {"Authorization": f"Token {self.token}", "Accept-Encoding": "identity"}
@@ -58,7 +70,7 @@ class Served:
 @contextmanager
 def served() -> Iterator[Served]:
     folder = Path(tempfile.mkdtemp(prefix="logomesh-bench-"))
-    serving = Serving(folder / "data")
+    serving = Serving(folder / "data", WEB_CONCURRENCY="1")
     try:
         serving.until_ready()
         found = Served(serving, "")

@@ -24,6 +24,7 @@ from logomesh_server.serving import web_arguments
 from sync import packing
 from sync.core.records import empty_record
 from sync.core.sheets import sheet_of
+from tests.bench import kinto
 from tests.bench.figures import Figures, seconds, typical
 from tests.bench.served import Served, served
 from tests.bench.wire import Wire
@@ -49,11 +50,12 @@ _WORDS = (
 def run(small: bool) -> None:
     """All figures; `small` for a look at whether it runs."""
     with served() as server:
-        _pushes(server, 5_000 if small else 100_000)
-        _pulls(server, 5_000 if small else 100_000)
+        peer = _kinto(server, 400 if small else 2_000)
+        _pushes(server, 5_000 if small else 100_000, peer)
+        _pulls(server, 5_000 if small else 100_000, peer)
         _increments(server, (2_000, 5_000) if small else (10_000, 100_000, 1_000_000))
         _empty_pulls(server, 200 if small else 4_000)
-        _events(server, 50 if small else 500)
+        _events(server, *(50, 50) if small else (2_000, 500))
         _spaces(server, 8 if small else 64, 160 if small else 3_200)
 
 
@@ -121,10 +123,18 @@ def _push(wire: Wire, space: str, body: bytes) -> dict[str, Any]:
     return results
 
 
+def _kinto(server: Served, count: int) -> kinto.Rates | None:
+    if kinto.program() is None:
+        print('Kinto is not installed (pip install "kinto[postgresql]" elsewhere, then KINTO=…/bin/kinto).')
+        return None
+    rng = random.Random(6)
+    return kinto.rates(server, {id_: thought(rng) for id_ in ids(count)})
+
+
 # --- pushes ---------------------------------------------------------------------------------------------
 
 
-def _pushes(server: Served, count: int) -> None:
+def _pushes(server: Served, count: int, peer: kinto.Rates | None) -> None:
     figures = Figures(f"Push: {count:,} records of 1 KB in batches of {BATCH:,}, one connection")
     rng = random.Random(1)
     records = {id_: thought(rng) for id_ in ids(count)}
@@ -137,6 +147,8 @@ def _pushes(server: Served, count: int) -> None:
         aim="≥ 0.20, ≥ 8,000/s",
     )  # fmt: skip
     pushed = count / took
+    if peer:
+        figures.add("new records / Kinto's", pushed, "/s", beside=peer.pushed, aim="≥ 50")
     edits = list(_edits(wire, space, list(records)[: min(count, 20_000)], rng))
     took = seconds(lambda: [_push(wire, space, body) for body in edits])
     edited = len(edits) * BATCH / took
@@ -225,7 +237,7 @@ def fill(server: Served, name: str, count: int) -> str:
     return space
 
 
-def _pulls(server: Served, count: int) -> None:
+def _pulls(server: Served, count: int, peer: kinto.Rates | None) -> None:
     figures = Figures(f"First pull: {count:,} records of 1 KB, uncompressed, one connection")
     space, wire = fill(server, "pulls", count), _wire(server)
     with server.database() as db:
@@ -250,6 +262,8 @@ def _pulls(server: Served, count: int) -> None:
     plain = len(got[0])
     took = typical(3, lambda: _all_pages(wire, space))
     figures.add("pages of 10,000 / the same", count / took, "/s", beside=limit, aim="≥ 60,000/s")
+    if peer:
+        figures.add("pages of 10,000 / Kinto's", count / took, "/s", beside=peer.pulled, aim="≥ 4")
     packed = wire.get(f"/spaces/{space}/changes", Accept="application/x-ndjson", Accept_Encoding="zstd").body
     figures.add("bytes with zstd / without", len(packed) / 1e6, "MB", beside=plain / 1e6, aim="≤ 0.35")
     wire.close()
@@ -302,7 +316,8 @@ def _bare(server: Served) -> Iterator[str]:
         "DATABASE_URL": places.database_url,
         "REDIS_URL": places.redis_url,
     }
-    process = subprocess.Popen(web_arguments("127.0.0.1", port), env=env, cwd=ROOT, start_new_session=True)
+    arguments = web_arguments("127.0.0.1", port, processes=1)
+    process = subprocess.Popen(arguments, env=env, cwd=ROOT, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
@@ -346,38 +361,56 @@ def _rate(connect: Callable[[], Wire], path: str, requests: int, connections: in
 # --- live events ----------------------------------------------------------------------------------------
 
 
-def _events(server: Served, streams: int) -> None:
-    figures = Figures(f"Live: answer of a push → event at another device, {streams} streams open")
-    space, other = server.space("live"), server.space("quiet")
-    pusher, rng = _wire(server), random.Random(3)
-    idle = [_listening(server) for _ in range(streams)]
+def _events(server: Served, idle: int, same: int) -> None:
+    """Another device of the space hears of a push: beside idle streams of another space, then among many."""
+    figures = Figures(f"Live: answer of a push → event at another device, {idle:,} idle streams beside it")
+    space, rng = server.space("live"), random.Random(3)
+    before = _memory(server)
+    quiet = [_listening(server, server.stranger) for _ in range(idle)]
+    figures.add("memory of an idle stream", (_memory(server) - before) / idle / 1024, "KiB")
+    first, _ = _heard(server, space, rng, ears=1, pushes=100)
+    figures.add("one device hears, p50", median(first), "ms", aim="≤ 5 ms")
+    figures.add("one device hears, p99", quantiles(first, n=100)[98], "ms", aim="≤ 30 ms")
+    for wire in quiet:
+        wire.close()
+    _, last = _heard(server, space, rng, ears=same, pushes=20)
+    figures.add(f"the last of {same} devices in the space hears, p50", median(last), "ms", aim="≤ 60 ms")
+    figures.say("all listeners are threads of this process; 0 ms: the event was there before the answer")
+
+
+def _heard(
+    server: Served, space: str, rng: random.Random, *, ears: int, pushes: int
+) -> tuple[list[float], list[float]]:
+    """For each push, after how many milliseconds the first and the last of the listeners heard of it."""
+    wires = [_listening(server, server.token) for _ in range(ears)]
     arrived: dict[int, list[float]] = {}
-    ears = [threading.Thread(target=_hear, args=(wire, space, arrived), daemon=True) for wire in idle]
-    for ear in ears:
-        ear.start()
+    for wire in wires:
+        threading.Thread(target=_hear, args=(wire, space, arrived), daemon=True).start()
     time.sleep(1)
+    pusher = _wire(server)
     first, last = [], []
-    for number in range(20):
-        answer = _push(pusher, space, body_of(new_changes(rng, ids(1, number))))
+    for number in range(pushes):
+        answer = _push(pusher, space, body_of(new_changes(rng, ids(1, 10**6 * ears + number))))
         answered = time.perf_counter()
         deadline = answered + 5
-        while len(arrived.get(answer["version"], ())) < streams and time.perf_counter() < deadline:
-            time.sleep(0.002)
+        while len(arrived.get(answer["version"], ())) < ears and time.perf_counter() < deadline:
+            time.sleep(0.001)
         times = sorted(arrived.get(answer["version"], ()))
-        assert len(times) == streams, f"{len(times)} of {streams} heard"
+        assert len(times) == ears, f"{len(times)} of {ears} heard"
         first.append(max(0.0, 1000 * (times[0] - answered)))
-        last.append(1000 * (times[-1] - answered))
-    figures.add("the first device hears, p50", median(first), "ms", aim="≤ 5 ms")
-    figures.add("the first device hears, p99", quantiles(first, n=100)[98], "ms", aim="≤ 30 ms")
-    figures.add(f"the last of {streams} devices in the space hears, p50", median(last), "ms", aim="≤ 60 ms")
-    figures.say(f"all threads of the listeners share this process; the other space is {other[:8]}…, quiet")
-    for wire in idle:
+        last.append(max(0.0, 1000 * (times[-1] - answered)))
+    for wire in [pusher, *wires]:
         wire.close()
-    pusher.close()
+    return first, last
 
 
-def _listening(server: Served) -> Wire:
-    wire = _wire(server)
+def _memory(server: Served) -> float:
+    """Bytes of the web process that has the streams."""
+    return float(max(process.memory_info().rss for process in server.serving.children("granian")))
+
+
+def _listening(server: Served, token: str) -> Wire:
+    wire = Wire(f"{server.url}/api/v1", {"Authorization": f"Token {token}"})
     wire.ask("GET", "/live", b"", {"Accept": "text/event-stream"})
     return wire
 
