@@ -1,4 +1,4 @@
-"""A server as `make run` starts it, but one web process, with durable embedded databases in a temporary folder."""
+"""A server as `make run` starts it, but with one web process, on durable databases in a temporary folder."""
 
 from __future__ import annotations
 
