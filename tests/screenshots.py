@@ -98,8 +98,7 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_label("Name of your lab").fill(LAB)
     page.get_by_role("button", name="Make the account").click()
-    for name, kind in (("My notebook", "private"), ("Memory study", "shared")):
-        space = _space(serving, name, kind)
+    notebook, space = _space(serving, "My notebook", "private"), _space(serving, "Memory study", "shared")
     token = _said(serving, "token", "ana@lab.example", "--device", "Ana's laptop")
     _said(serving, "account", "ben@lab.example", "--workspace", LAB, "--role", "member")
     url = f"{serving.url}/spaces/{space}"
@@ -120,7 +119,8 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
     page.get_by_role("heading", name="The spacing effect").wait_for()
     push_conflicting_title(serving.url, space, token, "thought_0_0", "Spacing effect, second pilot")
     for name, address in (
-        ("home", serving.url), ("space", url), ("thought", thought), ("sharing", f"{url}/sharing"),
+        ("home", serving.url), ("space", url), ("space-empty", f"{serving.url}/spaces/{notebook}"),
+        ("thought", thought), ("sharing", f"{url}/sharing"),
         ("conflicts", f"{serving.url}/conflicts"), ("devices", f"{serving.url}/devices"),
         ("imports", f"{serving.url}/imports"), ("history", f"{url}/history?type=thoughts&id=thought_0_0"),
         ("timeline", f"{url}/timeline"), ("deleted", f"{url}/deleted"),
@@ -137,7 +137,22 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
     look(page, "canvas")
     page.goto(f"{serving.url}/nowhere")
     look(page, "problem")
-    page.goto(serving.url)
+    page.goto(thought)
+    page.locator("#thought").get_by_role("link", name="Edit").click()
+    page.locator("#thought").get_by_label("Description").fill(
+        "Half an hour of thinking.\n\nAnd a second paragraph."
+    )
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("You were signed out meanwhile.").wait_for()
+    look(page, "session-ended")
+    page.get_by_label("E-mail address").fill("ana@lab.example")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Save it now").wait_for()
+    look(page, "kept")
+    page.get_by_role("button", name="Save it now").click()
+    page.get_by_text("And a second paragraph.").wait_for()
     page.get_by_role("button", name="Sign out").click()
     look(page, "sign-in")
 

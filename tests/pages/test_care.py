@@ -190,3 +190,17 @@ def test_words_of_any_length_and_script_fit(
         " return range.getBoundingClientRect().right }"
     )
     assert text is not None and abs(text["x"] + text["width"] - words) < 3, "Arabic begins at the right"
+
+
+def test_a_first_page_is_light(browser: Browser, lab: Lab, errors: list[str]) -> None:
+    """At most 100 KB on the way, with all that it loads; but for the canvas, whose library is larger."""
+    lab.push("Ana", *(new("thoughts", f"w{n}", title=LONG, description=LONG) for n in range(50)))
+    state = sign_in(browser, lab, "Ana", errors).context.storage_state()
+    for address in (lab.server, lab.url, f"{lab.url}/thought?id=w1", f"{lab.server}/conflicts"):
+        page = browser.new_context(storage_state=state).new_page()
+        page.goto(address, wait_until="load")
+        sizes = page.evaluate(
+            "['resource', 'navigation'].flatMap(kind => performance.getEntriesByType(kind))"
+            ".filter(entry => !entry.name.endsWith('/live')).map(entry => entry.transferSize)"
+        )
+        assert len(sizes) > 3 and 0 < sum(sizes) <= 100_000, address
