@@ -13,6 +13,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from migration.models import WORKING, Import, State
 from sync.figures import conflicts_by_day, growth, open_conflicts, pushes_by_day, stored_bytes
@@ -86,13 +87,14 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     devices = Device.objects.filter(person__in=mine.visible_people().values("pk"), revoked_at=None)
     seen = devices.filter(last_seen_at__gte=now() - timedelta(days=7)).count()
     waiting = Invitation.objects.filter(workspace__in=workspaces, accepted_at=None, expires_at__gt=now())
+    n_waiting = waiting.count()
     imports = Counter(Import.objects.filter(space__in=spaces.values("pk")).values_list("state", flat=True))
     going_on = sum(imports[state] for state in WORKING)
     figures = (
         Figure(
             _("Members"),
             members.values("person").distinct().count(),
-            _("%(count)s invitations wait") % {"count": waiting.count()},
+            ngettext("%(n)s invitation waits", "%(n)s invitations wait", n_waiting) % {"n": n_waiting},
             _listing("workspaces_membership"),
         ),
         Figure(
@@ -125,7 +127,7 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
             _("Storage"),
             filesizeformat(stored_bytes(spaces)),
             _("of shared spaces"),
-            f"{_listing('workspaces_space')}?o=-6",
+            _listing("workspaces_space"),
         ),
     )
     followed_by = followed(devices.values_list("pk", flat=True), spaces.values_list("pk", flat=True))

@@ -51,6 +51,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("logomesh.svg")}
     ],
+    "STYLES": [lambda request: static("desk.css")],
+    "SCRIPTS": [lambda request: static("pages.js"), lambda request: static("desk.js")],
     "SITE_TITLE": "LogoMesh",
     "SITE_HEADER": "LogoMesh",
     "SITE_SUBHEADER": workspace_names,

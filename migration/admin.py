@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
 from migration.models import Import, State
+from migration.stages.counting import Counts
 from workspaces.admin import ManagedAdmin, managed, site
-from workspaces.admin.site import InWorkspace
+from workspaces.admin.site import InWorkspace, moment_of
 
 COLOURS = {
     **dict.fromkeys(State.values, "info"),
@@ -32,13 +31,13 @@ class InWorkspaceOfSpace(InWorkspace):
 @admin.register(Import, site=site)
 class Imports(ManagedAdmin):
     workspace_path = "space__workspace"
-    list_display = ("file_name", "space", "person", "state_label", "created_at", "finished_at")
+    list_display = ("file_name", "space", "person", "stored", "state_label", "created", "finished")
     list_filter = (InWorkspaceOfSpace, "state")
     search_fields = ("file_name", "space__name", "person__email")
     ordering = ("-created_at",)
     fields = readonly_fields = (
-        "file_name", "size", "space", "person", "state_label", "strategy", "dry_run",
-        "created_at", "started_at", "finished_at", "why", "shown_report",
+        "file_name", "stored", "space", "person", "state_label", "strategy", "dry_run",
+        "created", "started", "finished", "why", "shown_report",
     )  # fmt: skip
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Import]:
@@ -58,16 +57,20 @@ class Imports(ManagedAdmin):
 
     @display(description=gettext_lazy("report"))
     def shown_report(self, obj: Import) -> str | SafeString:
+        """Its counts and digests. The issues may quote what somebody wrote."""
         if not obj.report:
             return "–"
-        return format_html("<pre>{}</pre>", json.dumps(_figures(obj.report), indent=2, ensure_ascii=False))
+        tables = {name: vars(Counts()) | counts for name, counts in obj.report.get("tables", {}).items()}
+        context = {
+            "report": obj.report,
+            "tables": [{"name": name, **tables[name]} for name in sorted(tables)],
+        }
+        return mark_safe(render_to_string("migration/admin/report.html", context))  # noqa: S308 - a template
 
+    @display(description=gettext_lazy("size"), ordering="size")
+    def stored(self, obj: Import) -> str:
+        return filesizeformat(obj.size)
 
-def _figures(report: dict[str, Any]) -> dict[str, Any]:
-    """The counts and digests of a report. Its issues may quote what somebody wrote."""
-    shown = ("state", "dialect", "tables", "issues", "source_digest", "target_digest", "seconds")
-    return {
-        name: len(report[name]) if isinstance(report[name], list) else report[name]
-        for name in shown
-        if name in report
-    }
+    created = moment_of("created_at", gettext_lazy("created"))
+    started = moment_of("started_at", gettext_lazy("started"))
+    finished = moment_of("finished_at", gettext_lazy("finished"))

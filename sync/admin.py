@@ -9,9 +9,10 @@ from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
@@ -19,9 +20,10 @@ from sync.following import BEHIND, OPEN_CONFLICTS
 from sync.models import DeviceTrouble, SpaceHead, SpaceSize
 from sync.troubles import LATELY
 from workspaces.admin.people import Devices, DeviceState, Members
-from workspaces.admin.site import managed, site
+from workspaces.admin.site import managed, moment_of, site
 from workspaces.admin.spaces import Spaces
 from workspaces.models import Device, Membership, Space, SpaceKind
+from workspaces.templatetags.times import moment
 
 
 class Health(admin.SimpleListFilter):
@@ -56,13 +58,13 @@ class FollowedDevices(Devices):
     """In all numbers only the shared spaces of labs that one manages count."""
 
     list_display = (
-        "name", "owner", "state", "behind", "conflicts", "errors", "client", "last_seen_at", "expires_at",
+        "name", "owner", "state", "behind", "conflicts", "errors", "client", "last_seen", "expires",
     )  # fmt: skip
     list_filter = (DeviceState, Health, OfClient)
     list_filter_submit = True
     fields = readonly_fields = (
-        "name", "owner", "state", "behind", "conflicts", "errors", "client", "created_at", "last_seen_at",
-        "expires_at", "revoked_at", "copy_of",
+        "name", "owner", "state", "behind", "conflicts", "errors", "client", "created", "last_seen",
+        "expires", "revoked", "copy_of",
     )  # fmt: skip
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Device]:
@@ -95,11 +97,8 @@ class FollowedDevices(Devices):
     def errors(self, obj: Any) -> str:
         if not obj.n_troubles:
             return "–"
-        return _("%(kind)s (%(n)s times, last on %(day)s)") % {
-            "kind": obj.trouble,
-            "n": obj.n_troubles,
-            "day": f"{obj.trouble_at:%Y-%m-%d %H:%M}",
-        }
+        told = ngettext("{kind} ({n} time, {when})", "{kind} ({n} times, last {when})", obj.n_troubles)
+        return format_html(told, kind=obj.trouble, n=obj.n_troubles, when=moment(obj.trouble_at, "ago"))
 
 
 @admin.register(Space, site=site)
@@ -112,7 +111,7 @@ class WeighedSpaces(Spaces):
         "thoughts",
         "storage",
         "state",
-        "created_at",
+        "created",
     )
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Space]:
@@ -144,15 +143,13 @@ class WeighedSpaces(Spaces):
     def storage(self, obj: Any) -> str:
         return "–" if obj.size is None else filesizeformat(obj.size)
 
-    @display(description=gettext_lazy("weighed at"))
-    def weighed(self, obj: Any) -> Any:
-        return obj.weighed_at
+    weighed = moment_of("weighed_at", gettext_lazy("weighed"))
 
 
 @admin.register(Membership, site=site)
 class WeighedMembers(Members):
     list_display = (
-        "who", "role_label", "workspace", "shared_spaces", "storage", "private_spaces", "seen", "since",
+        "who", "role_label", "workspace", "shared_spaces", "storage", "private_spaces", "seen", "since_then",
     )  # fmt: skip
     readonly_fields = (*Members.readonly_fields, "storage")
 
@@ -170,7 +167,7 @@ class WeighedMembers(Members):
         return fields if obj is None else (*fields, "storage")
 
     @display(
-        description=gettext_lazy("storage of shared spaces they own"),
+        description=gettext_lazy("storage owned"),
         ordering=F("size").asc(nulls_first=True),
     )
     def storage(self, obj: Any) -> str:

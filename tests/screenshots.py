@@ -129,6 +129,7 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
     ):  # fmt: skip
         page.goto(address)
         look(page, name)
+    see_the_desk(page, f"{serving.url}/admin", look)
     page.goto(serving.url)
     page.get_by_role("link", name="people").click()
     look(page, "people")
@@ -157,13 +158,58 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
     look(page, "sign-in")
 
 
+DESK = ("membership", "group", "invitation", "device", "space", "auditentry", "workspace", "import")
+
+
+def see_the_desk(page: Page, admin: str, look: Callable[[Page, str], None]) -> None:
+    """The managers' admin: each list, an entry of it, and each form."""
+    page.goto(f"{admin}/workspaces/invitation/many/")
+    look(page, "desk-invite-many")
+    page.get_by_label("A line for each person").fill(
+        "cai@lab.example, member\nfay@lab.example, guest\nben@lab.example, member\nnobody, member"
+    )
+    page.get_by_role("button", name="Show what will happen").click()
+    look(page, "desk-invite-many-shown")
+    page.get_by_role("button", name="Invite them").click()
+    look(page, "desk-invite-many-done")
+    page.goto(f"{admin}/workspaces/group/add/")
+    page.locator("[name=label]").fill("Readers")
+    page.get_by_label("ben@lab.example").check()
+    look(page, "desk-group-add")
+    page.get_by_role("button", name="Save", exact=True).click()
+    for model in DESK:
+        app = "migration" if model == "import" else "workspaces"
+        page.goto(f"{admin}/{app}/{model}/")
+        look(page, f"desk-{model}-list")
+        if model == "membership":
+            page.goto(f"{admin}/{app}/{model}/?q=ben")
+        page.locator("#result_list tbody a, #result_list tbody th a").first.click()
+        look(page, f"desk-{model}")
+        if model == "group":
+            page.goto(page.url.replace("/change/", "/delete/"))
+            look(page, f"desk-{model}-delete")
+        if model in ("membership", "invitation", "space"):
+            page.goto(f"{admin}/{app}/{model}/add/")
+            look(page, f"desk-{model}-add")
+    for app in ("workspaces", "migration"):
+        page.goto(f"{admin}/{app}/")
+        look(page, f"desk-{app}")
+
+
 def take(page: Page, name: str) -> None:
     """Wide and light, narrow and dark."""
     for width, scheme in ((1440, "light"), (390, "dark")):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        seen_as(page, width, scheme)
         page.wait_for_timeout(250)
         page.screenshot(path=FOLDER / f"{name}-{width}.png")
+
+
+def seen_as(page: Page, width: int, scheme: str) -> None:
+    """As wide as that, in the light or in the dark; the admin's theme asks only as it loads."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    if "/admin/" in page.url:
+        page.evaluate("dark => document.documentElement.classList.toggle('dark', dark)", scheme == "dark")
 
 
 def _space(serving: Serving, name: str, kind: str) -> str:

@@ -76,6 +76,7 @@ class Membership(models.Model):
     since = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        verbose_name = gettext_lazy("member")
         constraints = [models.UniqueConstraint(fields=["workspace", "person"], name="membership_once")]
 
     def __str__(self) -> str:

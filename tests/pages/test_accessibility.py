@@ -13,8 +13,8 @@ from django.urls import resolve
 from playwright.sync_api import Browser, Page
 
 from tests.logomesh_server.processes import Serving
-from tests.screenshots import see_all
-from tests.test_role_matrix import PAGES
+from tests.screenshots import see_all, seen_as
+from tests.test_role_matrix import PAGES, routes
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.xdist_group("accessibility")]
 
@@ -28,6 +28,10 @@ NO_PAGE = re.compile(r"canvas\.json|\.csv$|/start$|<verb>|^join/")
 is: both are the same form."""
 
 
+DESK = re.compile(r"^admin/(?!auth)\w+/\w+/(many/|<object_id>/change/)?$|^admin/$")
+"""The managers' admin: its lists, an entry of each, and the form for many."""
+
+
 def test_every_page_is_accessible(browser: Browser, served: Serving, tmp_path: Path) -> None:
     found: list[str] = []
     seen: set[str] = set()
@@ -35,8 +39,7 @@ def test_every_page_is_accessible(browser: Browser, served: Serving, tmp_path: P
     def look(page: Page, name: str) -> None:
         seen.add(_route(page.url))
         for width, scheme, rules in SIGHTS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            seen_as(page, width, scheme)
             found.extend(f"{name} {width} {scheme}: {problem}" for problem in _problems(page, rules))
 
     broken = browser.new_page()
@@ -47,7 +50,7 @@ def test_every_page_is_accessible(browser: Browser, served: Serving, tmp_path: P
         route
         for route, rows in PAGES.items()
         if any(row.method == "GET" for row in rows) and not NO_PAGE.search(route)
-    }
+    } | {route for route in routes() if DESK.search(route)}
     assert not found, "\n".join(found)
     assert wanted <= seen, f"see_all in tests/screenshots.py does not look at: {sorted(wanted - seen)}"
 

@@ -67,6 +67,17 @@ def test_trouble_in_a_private_space_is_nobodys_business(people: Any) -> None:
         assert "Eva's laptop" not in _list(people, "workspaces_device", who, health="errors")
 
 
+def test_lists_ask_as_often_for_many_as_for_few(people: Any, django_assert_max_num_queries: Any) -> None:
+    for n in range(30):
+        space = actions.create_space(people.workspace.pk, f"Study {n}", "shared", by=people.ben.person)
+        actions.share_with_everyone(space.pk, "viewer", by=people.ben.person)
+    lists = ("workspaces_space", "workspaces_membership", "workspaces_device", "workspaces_workspace")
+    for model in (*lists, "workspaces_auditentry", "workspaces_invitation", "workspaces_group"):
+        with django_assert_max_num_queries(26):
+            _list(people, model)
+    assert _list(people, "workspaces_space", q="Study 17").count("ben@lab.example") == 1
+
+
 def test_a_guess_leaves_no_trace(people: Any) -> None:
     assert _push(people.dan, people.space).status_code == 404
     assert _push(people.ben, people.private).status_code == 404

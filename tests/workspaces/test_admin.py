@@ -117,13 +117,15 @@ def test_members_get_roles_and_leave(people: Any) -> None:
     told(client, page("workspaces_membership", member.pk), {"role": "member"})
     member.refresh_from_db()
     assert member.role == "member"
-    told(client, page("workspaces_membership", member.pk, "delete"), {"post": "yes"})
+    assert client.get(page("workspaces_membership", member.pk, "delete")).status_code == 403
+    told(client, page("workspaces_membership", member.pk, "leave"), {})
     assert not Membership.objects.filter(person=people.dan.person).exists()
     acts = AuditEntry.objects.filter(by=people.ana.person, subject=people.dan.email)
     assert list(acts.order_by("pk").values_list("act", flat=True)) == [
         "member-role-set",
         "member-role-set",
         "member-removed",
+        "device-revoked",
     ]
 
 
@@ -135,8 +137,8 @@ def test_what_an_action_refuses_is_told_and_nothing_changes(people: Any) -> None
     html = told(client, page("workspaces_membership", mine.pk), {"role": "guest"})
     assert "without a manager" in html
     owner = Membership.objects.get(person=people.eva.person)
-    html = told(client, page("workspaces_membership", owner.pk, "delete"), {"post": "yes"})
-    assert "without an owner" in html
+    html = told(client, page("workspaces_membership", owner.pk, "leave"), {"heir": people.dan.email})
+    assert "Not in this workspace: dan@lab.example" in html
     assert set(Membership.objects.values_list("pk", flat=True)) >= {mine.pk, owner.pk}
 
 

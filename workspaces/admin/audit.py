@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.decorators import display
 
-from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, site
+from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, moment_of, site
 from workspaces.models import AuditEntry, Space, SpaceKind
 from workspaces.spreadsheets import csv_answer
 
@@ -68,14 +68,14 @@ def in_sight(request: HttpRequest) -> QuerySet[AuditEntry]:
 
 @admin.register(AuditEntry, site=site)
 class AuditTrail(ManagedAdmin):
-    list_display = ("at", "person", "act", "subject", "space", "workspace")
-    list_display_links = ("at",)
+    list_display = ("when", "person", "act", "subject", "space", "workspace")
+    list_display_links = ("when",)
     list_filter = (InWorkspace, InSpace, OfAct, ("at", RangeDateFilter))
     list_filter_submit = True
     search_fields = ("subject", "by__email", "act")
     search_help_text = gettext_lazy("Who did it, to whom, or what was done")
     ordering = ("-at", "-pk")
-    fields = readonly_fields = ("at", "person", "act", "subject", "space", "workspace", "shown_details")
+    fields = readonly_fields = ("when", "person", "act", "subject", "space", "workspace", "shown_details")
     list_before_template = "workspaces/admin/audit_export.html"
 
     def in_sight(self, request: HttpRequest) -> QuerySet[AuditEntry]:
@@ -99,6 +99,8 @@ class AuditTrail(ManagedAdmin):
         """What the list shows with the same filters, as CSV."""
         entries = self.get_changelist_instance(request).get_queryset(request)
         return csv_answer(_rows(entries), f"audit-{now():%Y-%m-%d}.csv")
+
+    when = moment_of("at", gettext_lazy("when"))
 
     @display(description=gettext_lazy("by"), ordering="by__email")
     def person(self, obj: AuditEntry) -> str:

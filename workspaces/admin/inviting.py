@@ -54,6 +54,7 @@ def invite_many(request: HttpRequest) -> HttpResponse:
         "sent": text,
         "verdicts": verdicts,
         "sound": sum(1 for verdict in verdicts if not verdict.line.problem),
+        "links": [verdict for verdict in verdicts if verdict.link],
         "done": done,
     }
     return TemplateResponse(request, "workspaces/admin/invite_many.html", context)

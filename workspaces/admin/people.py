@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.postgres.aggregates import StringAgg
 from django.db import transaction
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -24,7 +25,15 @@ from workspaces import actions
 from workspaces.access import roles_in
 from workspaces.actions import Invited
 from workspaces.admin.inviting import invite_many
-from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, person_of, site, telling_problems
+from workspaces.admin.site import (
+    InWorkspace,
+    ManagedAdmin,
+    managed,
+    moment_of,
+    person_of,
+    site,
+    telling_problems,
+)
 from workspaces.invitations import deliver
 from workspaces.models import (
     Device,
@@ -78,7 +87,7 @@ class Members(ManagedAdmin):
     `sync.admin` registers it, with what only sync knows of their spaces.
     """
 
-    may_add = may_change = may_delete = True
+    may_add = may_change = True
     verbs = ("leave",)
     change_form_outer_after_template = "workspaces/admin/leaving.html"
     list_display_links = ("who",)
@@ -86,7 +95,7 @@ class Members(ManagedAdmin):
     search_fields = ("person__email", "person__name")
     search_help_text = gettext_lazy("Name or e-mail address")
     ordering = ("person__email",)
-    readonly_fields: tuple[str, ...] = ("named", "workspace", "since", "seen", "roles", "private_spaces")
+    readonly_fields: tuple[str, ...] = ("named", "workspace", "since_then", "seen", "roles", "private_spaces")
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Membership]:
         theirs = Space.objects.filter(
@@ -103,7 +112,7 @@ class Members(ManagedAdmin):
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("workspace", "email", "role")
-        return ("named", "workspace", "role", "roles", "private_spaces", "since", "seen")
+        return ("named", "workspace", "role", "roles", "private_spaces", "since_then", "seen")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return () if obj is None else self.readonly_fields
@@ -159,9 +168,6 @@ class Members(ManagedAdmin):
             said.append(_("Private spaces that stay, seen by nobody: %(n)d.") % {"n": done.private_spaces})
         return " ".join(said)
 
-    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
-        actions.remove_member(obj.workspace_id, obj.person.email, by=person_of(request))
-
     def audit_filter(self, obj: Membership) -> dict[str, str]:
         return {"q": obj.person.email}
 
@@ -189,9 +195,8 @@ class Members(ManagedAdmin):
     def private_spaces(self, obj: Any) -> int:
         return int(obj.private_count)
 
-    @display(description=gettext_lazy("last seen"), ordering=F("seen_at").desc(nulls_last=True))
-    def seen(self, obj: Any) -> Any:
-        return obj.seen_at
+    since_then = moment_of("since", gettext_lazy("since"))
+    seen = moment_of("seen_at", gettext_lazy("last seen"), F("seen_at").asc(nulls_first=True))
 
     def _roles(self, obj: Membership) -> list[tuple[str, str]]:
         """One query a workspace and page, not one a row."""
@@ -292,7 +297,7 @@ class Invitations(ManagedAdmin):
 
     may_add = may_change = True
     verbs = ("withdraw", "renew")
-    list_display = ("email", "role", "into", "workspace", "invited_by", "created_at", "state")
+    list_display = ("email", "role", "into", "workspace", "invited_by", "created", "state")
     list_filter = (InWorkspace,)
     search_fields = ("email",)
     ordering = ("-created_at",)
@@ -302,8 +307,8 @@ class Invitations(ManagedAdmin):
         "role",
         "into",
         "invited_by",
-        "created_at",
-        "expires_at",
+        "created",
+        "expires",
         "state",
     )
     change_form_outer_after_template = "workspaces/admin/invitation_acts.html"
@@ -333,7 +338,11 @@ class Invitations(ManagedAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         if kwargs.get("change"):
-            context |= {"show_save": False, "show_save_and_continue": False}
+            context |= {
+                "show_save": False,
+                "show_save_and_continue": False,
+                "show_save_and_add_another": False,
+            }
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
@@ -366,6 +375,9 @@ class Invitations(ManagedAdmin):
 
     def audit_filter(self, obj: Invitation) -> dict[str, str]:
         return {"q": obj.email}
+
+    created = moment_of("created_at", gettext_lazy("created"))
+    expires = moment_of("expires_at", gettext_lazy("expires"))
 
     @display(description=gettext_lazy("into the space"))
     def into(self, obj: Invitation) -> str:
@@ -440,6 +452,11 @@ class Devices(ManagedAdmin):
     def audit_filter(self, obj: Device) -> dict[str, str]:
         return {"q": obj.person.email}
 
+    created = moment_of("created_at", gettext_lazy("created"))
+    last_seen = moment_of("last_seen_at", gettext_lazy("last seen"), F("last_seen_at").asc(nulls_first=True))
+    expires = moment_of("expires_at", gettext_lazy("expires"))
+    revoked = moment_of("revoked_at", gettext_lazy("revoked"))
+
     @display(description=gettext_lazy("person"), ordering="person__email")
     def owner(self, obj: Device) -> str:
         return obj.person.email
@@ -461,20 +478,24 @@ class Devices(ManagedAdmin):
 @admin.register(Workspace, site=site)
 class Workspaces(ManagedAdmin):
     may_change = True
-    list_display = ("name", "managers", "people", "spaces_shared", "created_at")
+    list_display = ("name", "managers", "people", "spaces_shared", "spaces_private", "created")
     search_fields = ("name",)
     ordering = ("name",)
-    fields = ("name", "managers", "people", "spaces_shared", "created_at")
-    readonly_fields = ("managers", "people", "spaces_shared", "created_at")
+    fields = ("name", "managers", "people", "spaces_shared", "spaces_private", "created")
+    readonly_fields = ("managers", "people", "spaces_shared", "spaces_private", "created")
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Workspace]:
-        shared = Q(spaces__kind=SpaceKind.SHARED)
+        shared, private = Q(spaces__kind=SpaceKind.SHARED), Q(spaces__kind=SpaceKind.PRIVATE)
+        managing = Q(memberships__role=WorkspaceRole.MANAGER)
+        address = "memberships__person__email"
         return (
             managed(request)
             .visible()
             .annotate(
                 n_people=Count("memberships", distinct=True),
                 n_shared=Count("spaces", filter=shared, distinct=True),
+                n_private=Count("spaces", filter=private, distinct=True),
+                managed_by=StringAgg(address, ", ", filter=managing, order_by=address, distinct=True),
             )
         )
 
@@ -488,9 +509,8 @@ class Workspaces(ManagedAdmin):
         return {"workspace": str(obj.pk)}
 
     @display(description=gettext_lazy("managers"))
-    def managers(self, obj: Workspace) -> str:
-        people = Membership.objects.filter(workspace=obj, role=WorkspaceRole.MANAGER)
-        return ", ".join(people.order_by("person__email").values_list("person__email", flat=True)) or "–"
+    def managers(self, obj: Any) -> str:
+        return obj.managed_by or "–"
 
     @display(description=gettext_lazy("people"), ordering="n_people")
     def people(self, obj: Any) -> int:
@@ -499,3 +519,9 @@ class Workspaces(ManagedAdmin):
     @display(description=gettext_lazy("shared spaces"), ordering="n_shared")
     def spaces_shared(self, obj: Any) -> int:
         return int(obj.n_shared)
+
+    @display(description=gettext_lazy("private spaces"), ordering="n_private")
+    def spaces_private(self, obj: Any) -> int:
+        return int(obj.n_private)
+
+    created = moment_of("created_at", gettext_lazy("created"))

@@ -13,6 +13,7 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
@@ -22,11 +23,13 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
 from unfold.sites import UnfoldAdminSite
 
 from workspaces.endpoint import BadRequest, MethodNotAllowed
 from workspaces.models import Membership, Person, Space, SpaceKind, Workspace, WorkspaceRole
 from workspaces.problems import NotAllowed, NotFound, Problem
+from workspaces.templatetags.times import moment
 
 # What Django and the theme bring and a manager does not need: each would be one more door to watch.
 UNUSED: Final = frozenset(
@@ -157,6 +160,13 @@ class ManagedAdmin(ModelAdmin):
         ordering = self.get_ordering(request)
         return rows.order_by(*ordering) if ordering else rows
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Who looks after one workspace need not read its name in every row."""
+        mine = managed(request)
+        columns = super().get_list_display(request)
+        alone = not mine.sees_all and len(mine.workspaces) == 1
+        return [name for name in columns if name != "workspace"] if alone else columns
+
     # Django would ask its own permission tables; here membership answers.
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -275,12 +285,26 @@ class ManagedAdmin(ModelAdmin):
         if db_field.name == "workspace":
             kwargs["queryset"] = Workspace.objects.filter(pk__in=managed(request).workspaces).order_by("name")
             kwargs["initial"] = kwargs["queryset"].first()
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None and hasattr(field.widget, "can_add_related"):
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """What a field leads to has a page of its own: no window opens for it."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
             widget = field.widget
             widget.can_add_related = widget.can_change_related = False
             widget.can_delete_related = widget.can_view_related = False
         return field
+
+
+def moment_of(field: str, title: Any, ordering: Any = None) -> Any:
+    """A column with a moment, told in the reader's own zone."""
+
+    @display(description=title, ordering=ordering or field)
+    def shown(model_admin: ManagedAdmin, obj: Any) -> str:
+        return moment(getattr(obj, field)) or "–"
+
+    return shown
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib.postgres.aggregates import StringAgg
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,8 +18,8 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 from workspaces import actions
 from workspaces.actions import EVERYONE, Invited
 from workspaces.admin.people import invitation_page
-from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, person_of
-from workspaces.models import Group, Membership, Space, SpaceKind
+from workspaces.admin.site import InWorkspace, ManagedAdmin, managed, moment_of, person_of
+from workspaces.models import Group, Membership, Space, SpaceGroupPermission, SpaceKind, SpaceUserPermission
 from workspaces.roles import ROLES
 
 GROUP = "group:"
@@ -82,16 +84,27 @@ class Spaces(ManagedAdmin):
         return super().changelist_view(request, (extra_context or {}) | private)
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Space]:
-        return managed(request).shared_spaces().select_related("workspace", "owner")
+        people = SpaceUserPermission.objects.filter(content_object=OuterRef("pk")).order_by()
+        groups = SpaceGroupPermission.objects.filter(content_object=OuterRef("pk")).order_by()
+        return (
+            managed(request)
+            .shared_spaces()
+            .select_related("workspace", "owner")
+            .annotate(
+                n_given=_counted(people) + _counted(groups),
+                owned_by=_owners(people, "user__email"),
+                owned_by_groups=_owners(groups, "group__group__label"),
+            )
+        )
 
     def get_fields(self, request: HttpRequest, obj: Space | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("workspace", "name")
         archived = "archived" if self.has_change_permission(request, obj) else "state"
-        return ("name", "workspace", archived, "created_at")
+        return ("name", "workspace", archived, "created")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Space | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("workspace", "state", "created_at")
+        return () if obj is None else ("workspace", "state", "created")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -153,15 +166,15 @@ class Spaces(ManagedAdmin):
     def audit_filter(self, obj: Space) -> dict[str, str]:
         return {"space": str(obj.pk)}
 
-    @display(description=gettext_lazy("owners"))
-    def owners(self, obj: Space) -> str:
-        return (
-            ", ".join(given.email or given.name for given in self._given(obj) if given.role == "owner") or "–"
-        )
+    created = moment_of("created_at", gettext_lazy("created"))
 
-    @display(description=gettext_lazy("roles given"))
-    def roles_given(self, obj: Space) -> int:
-        return len(self._given(obj))
+    @display(description=gettext_lazy("owners"))
+    def owners(self, obj: Any) -> str:
+        return ", ".join(filter(None, (obj.owned_by, obj.owned_by_groups))) or "–"
+
+    @display(description=gettext_lazy("roles given"), ordering="n_given")
+    def roles_given(self, obj: Any) -> int:
+        return int(obj.n_given)
 
     @display(
         description=gettext_lazy("state"),
@@ -171,11 +184,16 @@ class Spaces(ManagedAdmin):
     def state(self, obj: Space) -> str:
         return "in the archive" if obj.archived_at else "in use"
 
-    def _given(self, obj: Space) -> list[actions.GivenRole]:
-        known: list[actions.GivenRole] | None = getattr(obj, "_given", None)
-        if known is None:
-            known = obj._given = actions.given_roles(obj.pk)  # type: ignore[attr-defined]
-        return known
+
+def _counted(grants: QuerySet[Any]) -> Coalesce:
+    """How many roles were given, as a part of a query of spaces."""
+    return Coalesce(Subquery(grants.values("content_object").annotate(n=Count("pk")).values("n")), 0)
+
+
+def _owners(grants: QuerySet[Any], name: str) -> Subquery:
+    """Who was given the role of an owner, as a part of a query of spaces."""
+    owning = grants.filter(permission__codename="owner_space").values("content_object")
+    return Subquery(owning.annotate(names=StringAgg(name, ", ", order_by=name)).values("names"))
 
 
 def _who_there_is(space: Space) -> list[str]:
