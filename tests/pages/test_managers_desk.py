@@ -1,4 +1,4 @@
-"""The managers' desk in a browser: lists that are filtered and taken along, people who are invited by list."""
+"""The managers' desk in a browser: the audit trail is filtered and taken along, a list of people invited."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_audit_trail_is_filtered_and_taken_along(browser: Browser, lab: Lab,
 
     # By the act, then by a word
     page.get_by_role("button", name="Filters").first.press("Enter")
-    page.locator("select[name=act]").select_option("invited", force=True)
+    page.locator("select[name=act]").select_option("role-given", force=True)
     page.get_by_role("button", name="Apply Filters").click()
     expect(rows.get_by_text("role-given").first).to_be_visible()
     expect(rows.get_by_text("device-issued")).to_have_count(0)

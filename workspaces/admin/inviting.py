@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from workspaces import actions
 from workspaces.actions import Invited
@@ -20,6 +23,13 @@ from workspaces.problems import InvalidValue, NotFound, Problem
 from workspaces.roster import Line, read_roster, text_of
 
 LARGEST = 200_000  # letters of a list
+
+
+class FileForm(forms.Form):
+    file = forms.FileField(
+        label=gettext_lazy("Or a CSV file with these columns"),
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.tsv,.txt,text/csv"}),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ def invite_many(request: HttpRequest) -> HttpResponse:
         "workspaces": workspaces,
         "workspace": workspace,
         "sent": text,
+        "file": FileForm(use_required_attribute=False)["file"],
         "verdicts": verdicts,
         "sound": sum(1 for verdict in verdicts if not verdict.line.problem),
         "links": [verdict for verdict in verdicts if verdict.link],
