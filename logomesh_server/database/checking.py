@@ -172,6 +172,7 @@ def _version(test: _Examination) -> Verdict:
 
 
 def _database(test: _Examination) -> Verdict:
+    reaching.hear_from(test.connection)
     if test.value("SELECT pg_is_in_recovery()"):
         raise Stop(
             Verdict(

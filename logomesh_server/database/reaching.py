@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import queue
 import re
 import socket
 import ssl
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -338,6 +341,28 @@ def sign_in(profile: Profile) -> psycopg.Connection[Any]:
         raise Stop(refusal(profile, str(error))) from None
 
 
+def hear_from(connection: psycopg.Connection[Any]) -> None:
+    """The answer to a first question. Raises `Stop`: a pooler lets in also where nobody is behind it."""
+    try:
+        with _hanging_up_in_time(connection):
+            connection.execute("SELECT 1")
+    except psycopg.Error:
+        raise Stop(_NOBODY_BEHIND) from None
+
+
+@contextmanager
+def _hanging_up_in_time(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """libpq itself waits for an answer for as long as the connection stands."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        clock = threading.Timer(SECONDS, line.shutdown, [socket.SHUT_RDWR])
+        clock.start()
+        try:
+            yield
+        finally:
+            clock.cancel()
+            clock.join()
+
+
 def changes_sessions(connection: psycopg.Connection[Any], profile: Profile) -> bool:
     """Whether a pooler in between gives our session to somebody else between our transactions."""
 
@@ -357,6 +382,13 @@ def changes_sessions(connection: psycopg.Connection[Any], profile: Profile) -> b
         other.close()
 
 
+_NOBODY_BEHIND: Final = Verdict(
+    "pooler",
+    Status.FAILED,
+    "A PgBouncer lets us in, but the PostgreSQL behind it does not answer.",
+    "PostgreSQL is down, or PgBouncer has the wrong address of it, or no connection is free: ask its"
+    " administrator. PgBouncer's log says which.",
+)
 _GRANT_CONNECT: Final = "GRANT CONNECT ON DATABASE {database} TO {user};"
 _ONLY_WITH_TLS: Final = r"pg_hba\.conf.*(no encryption|SSL off|unverschlüsselt|SSL aus)"
 # What the server says comes in its own language; German is what we have met besides English.
@@ -443,7 +475,8 @@ _REFUSALS: Final[tuple[tuple[str, str, str, str], ...]] = (
         r"timeout expired|timed out",
         "sign-in",
         "The server answered, but did not finish the sign-in in time.",
-        "It may be overloaded, or a pooler waits for a free connection: ask its administrator.",
+        "It may be overloaded, or it is a PgBouncer, and the PostgreSQL behind it is down or has no"
+        " connection free: ask its administrator.",
     ),
 )
 

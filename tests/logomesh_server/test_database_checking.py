@@ -608,6 +608,22 @@ def test_pgbouncer_with_a_wrong_password(department: Server) -> None:
     assert failed.step == "sign-in"
 
 
+@needs_pgbouncer
+@pytest.mark.parametrize("met_before", [True, False])
+def test_pgbouncer_whose_postgresql_is_away(met_before: bool) -> None:
+    with server() as made:
+        made.sql(f"CREATE ROLE lab LOGIN PASSWORD '{PASSWORD}'")
+        with pgbouncer(made, "session") as port:
+            asked = replace(profile(made, database="postgres"), port=port)
+            if met_before:  # it then lets in by itself
+                examined(asked)
+            made.stop()
+            failed = the_failure(asked)
+    assert failed.step == ("pooler" if met_before else "sign-in")
+    assert "the PostgreSQL behind it" in failed.finding + failed.remedy
+    assert failed.milliseconds < 10_000
+
+
 # --- the command ----------------------------------------------------------------------------------------
 
 

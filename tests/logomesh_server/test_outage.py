@@ -7,14 +7,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.logomesh_server.department import Client, Department, make_client, make_department, new_thought
-from tests.logomesh_server.processes import Serving
-from tests.logomesh_server.servers import Server, server
+from tests.logomesh_server.processes import Serving, manage
+from tests.logomesh_server.servers import Server, needs_pgbouncer, pgbouncer, server
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("outage")]
 
@@ -125,6 +126,8 @@ def test_nothing_acknowledged_is_lost(
     found = Counter(change["id"] for change in client.pull()["changes"])
     acknowledged = [id_ for pusher in pushers for id_ in pusher.acknowledged]
     assert set(acknowledged) <= set(found)
+    assert 0 < serving.said.count("The database is away") < 30, "a line for each process, not for each try"
+    until(lambda: "The database is back" in serving.said, 20, books)
     mine = [id_ for id_ in found if id_.startswith(lose.__name__)]
     assert len(mine) - len(acknowledged) <= len(pushers), "only what was under way at the end may be more"
     assert set(found.values()) == {1}
@@ -188,3 +191,40 @@ def test_a_restored_primary_that_is_still_a_standby(
         20,
         lambda: serving.said[-2000:],
     )
+
+
+@pytest.mark.department
+@needs_pgbouncer
+def test_behind_a_pooler_by_transaction(department: Department, tmp_path: Path) -> None:
+    """The PgBouncer stays, and takes questions that nobody answers."""
+    pooled = {"LOGOMESH_DB_POOLER": "transaction"}
+    grants = ["database", "grants", "--to", "runner", "--owner", "owner", "--pooled"]
+    lines = manage(tmp_path / "data", *grants, **department.variables("owner", **pooled))
+    department.server.sql(*lines.stdout.splitlines(), database="department")
+    with pgbouncer(department.server, query_wait_timeout="5", server_login_retry="2") as port:
+        variables = department.variables(port=port, **pooled)
+        serving = Serving(tmp_path / "data", **variables).until_ready()
+        try:
+            client = make_client(serving.url, serving.data, variables, "ben@lab.example")
+            pushers = [Pusher(client, f"pooled{number}") for number in range(3)]
+            for pusher in pushers:
+                pusher.start()
+            books = lambda: str([(p.answers, len(p.acknowledged)) for p in pushers]) + serving.said[-3000:]  # noqa: E731
+            until(lambda: all(len(pusher.acknowledged) > 5 for pusher in pushers), 20, books)
+            kill(department.server)
+            until(lambda: all(pusher.answers[503] > 2 for pusher in pushers), 30, books)
+            department.server.start()
+            reached = [len(pusher.acknowledged) for pusher in pushers]
+            further = lambda: all(len(p.acknowledged) > n for p, n in zip(pushers, reached, strict=True))  # noqa: E731
+            until(further, 30, books)
+            for pusher in pushers:
+                pusher.over.set()
+                pusher.join(30)
+                assert set(pusher.answers) <= {0, 200, 503}, books()
+                assert pusher.without_retry_after == 0
+                assert pusher.longest < 15
+            found = {change["id"] for change in client.pull()["changes"]}
+            assert {id_ for pusher in pushers for id_ in pusher.acknowledged} <= found
+        finally:
+            assert serving.end() == 0
+    department.server.sql("ALTER ROLE runner IN DATABASE department RESET ALL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import threading
 import time
@@ -15,6 +16,8 @@ from django.db import OperationalError
 from django.db.backends.postgresql import base
 from psycopg import sql
 from psycopg_pool import ConnectionPool
+
+logger = logging.getLogger(__name__)
 
 PROBE_SECONDS: Final = 0.5
 
@@ -38,16 +41,17 @@ class Outage:
             raise psycopg.OperationalError("The database was away a moment ago")
         try:
             yield
-        except psycopg.OperationalError:
-            self._begin(parameters)
+        except psycopg.OperationalError as error:
+            self._begin(parameters, error)
             raise
 
-    def _begin(self, parameters: dict[str, Any]) -> None:
+    def _begin(self, parameters: dict[str, Any], error: psycopg.OperationalError) -> None:
         with self._lock:
             if self.away:
                 return
             threading.Thread(target=self._wait, args=(parameters,), name="outage", daemon=True).start()
             self.away = True  # only once somebody is sure to take it back
+        logger.error("The database is away: %s", error)
 
     def _wait(self, parameters: dict[str, Any]) -> None:
         while True:
@@ -58,6 +62,7 @@ class Outage:
             else:
                 with self._lock:
                     self.away = False
+                logger.warning("The database is back")
                 return
 
 
