@@ -8,11 +8,14 @@ import os
 import threading
 import uuid
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logomesh_client.file import LogoMeshFile, SpaceLink
+from logomesh_client.sync import sync_once
 from logomesh_client.wire import (
     Address,
     Backoff,
@@ -32,6 +35,7 @@ from logomesh_client.wire import (
 )
 from logomesh_client.wire.ahead import Ahead
 from tests.client import strangers
+from tests.client.app import App, make, one_transaction
 from tests.client.link import NONE, Faults
 from tests.client.serving import Lab
 from tests.logomesh_server.processes import free_port
@@ -188,6 +192,24 @@ def test_what_nobody_reads_is_fetched_no_further() -> None:
     ahead.close()
     assert ended.wait(10)
     assert len(fetched) < 10
+
+
+def test_more_than_one_push_and_page_of_edits_comes_through(
+    server: Server, space: str, tmp_path: Path
+) -> None:
+    ours, theirs = (make(tmp_path / f"{name}.sqlite3", "S2x") for name in ("ours", "theirs"))
+    with closing(App.of(ours, "S2x", "ours")) as app, one_transaction(app):
+        for number in range(250):
+            thought = app.create_thought(f"Thought {number}")
+            app.create_segment(thought, "A segment", "Its text")
+    server.push_pace, server.pull_pace = Pace(60), Pace(110)
+    with LogoMeshFile.open(ours) as one, LogoMeshFile.open(theirs) as other:
+        for file in (one, other):
+            file.attach(SpaceLink(space, "http://here"))
+        report = sync_once(one, server)
+        assert (report.sent, report.proved) == (500, True)
+        report = sync_once(other, server)
+        assert (report.received, report.proved) == (500, True)
 
 
 def test_small_pages_pass_where_large_ones_vanish(lab: Lab, server: Server, space: str) -> None:

@@ -340,6 +340,10 @@ class LogoMeshFile:
         stored before it is returned. None: there is nothing. `layout=False` leaves mere moves for later."""
         return self._outgoing.pending(self.link(space).number, limit, layout)
 
+    def prepare(self, space: str, limit: int, layout: bool = True) -> None:
+        """Store of what changed as much as goes into so many changes, those on their way included."""
+        self._outgoing.collect(self.link(space).number, limit, layout)
+
     def answered(self, space: str, push: Push, results: list[dict[str, Any]]) -> None:
         """Take the results of a push, one for each of its changes, as the server gives them."""
         self._outgoing.answered(self.link(space).number, push, results)

@@ -80,7 +80,7 @@ class Outgoing:
     def pending(self, space: int, limit: int, layout: bool) -> Push | None:
         if (sent := self._sent(space)) is not None:
             return sent
-        self._collect(space, limit, layout)
+        self.collect(space, limit, layout)
         with self.store.writing(rows=False):
             self._assign(space, limit)
         return self._sent(space)
@@ -88,7 +88,7 @@ class Outgoing:
     def store_deletions(self, space: int) -> None:
         """Before more of a space counts as seen: what was deleted until now did not know of it."""
         if self._has_deletions():
-            self._collect(space, _ALL, layout=False)
+            self.collect(space, _ALL, layout=False)
             with self.store.writing(rows=False):
                 while self._assign(space, _AT_ONCE):
                     pass
@@ -173,7 +173,7 @@ class Outgoing:
 
     # Collecting
 
-    def _collect(self, space: int, limit: int, layout: bool) -> None:
+    def collect(self, space: int, limit: int, layout: bool) -> None:
         """Turn noted rows into stored changes, a short transaction at a time: edits first, then deletions.
 
         (A segment that moved to another thought must say so before its old thought is deleted.)

@@ -498,6 +498,8 @@ def _json_of(value: Mapping[str, Any]) -> str:
 
 def _same_json(a: Any, b: Any) -> bool:
     """JSON equality: unlike in Python, true is not 1."""
+    if a is b or a.__class__ is str:
+        return bool(a == b)
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, dict) and isinstance(b, dict):

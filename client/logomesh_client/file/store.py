@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
@@ -228,6 +229,7 @@ def mark(cell: Cell) -> str:
     return "CAST(? AS TEXT)" if isinstance(cell, RawText) else "?"
 
 
+@lru_cache(maxsize=64)
 def _select(table: RowTable) -> str:
     names = ", ".join(map(quoted, table.columns))
     where = " AND ".join(f"{quoted(name)} = ?" for name in table.key)

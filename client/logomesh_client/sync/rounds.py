@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -223,7 +224,7 @@ class _Round:
         """Send all that there is. Where the space takes nothing for now, pulling goes on: why is returned."""
         while (push := self._next()) is not None:
             try:
-                answer = self.server.push(push.space, push.epoch, push.seen, push.changes)
+                answer = self._exchange(push)
             except Problem as problem:
                 if problem.type in ("read-only", "space-archived"):
                     self.report.request_id = problem.request_id
@@ -234,6 +235,16 @@ class _Round:
                 continue
             self._take(push, answer.results)
         return None
+
+    def _exchange(self, push: Push) -> PushAnswer:
+        """Send; where more will follow, work out meanwhile what that is."""
+        most = getattr(getattr(self.server, "push_pace", None), "size", None)
+        if most is None or len(push.changes) < most:
+            return self.server.push(push.space, push.epoch, push.seen, push.changes)
+        with ThreadPoolExecutor(1, "sending") as other:
+            sending = other.submit(self.server.push, push.space, push.epoch, push.seen, push.changes)
+            self.file.prepare(self.space, len(push.changes) + most, self.layout)
+            return sending.result()
 
     def _smaller(self, push: Push, problem: Problem) -> None:
         """A push that the server takes as a whole for too much: less at once, down to the change it is."""
