@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from hashlib import sha256
+from itertools import repeat
 from operator import xor
 from struct import unpack
 from typing import Any, Final, NamedTuple
@@ -177,18 +178,20 @@ class _Verifier:
 
         Records without positions stand for no row.
         """
-        if not records:
+        # By key, as they are stored: PostgreSQL finds the next where it found the last.
+        rows = sorted(zip(records, positions or repeat(0), strict=False))
+        if not rows:
             return 0
-        data = stored_hashes(self.imported.space_id, type_, [_key_in(each) for each in records])
-        wanted = b"".join([each[KEY_BYTES:] for each in records])
+        data = stored_hashes(self.imported.space_id, type_, [_key_in(each) for each, _ in rows])
+        wanted = b"".join([each[KEY_BYTES:] for each, _ in rows])
         if data == wanted:
             self._note(type_, wanted, data)
-            return len(records)
+            return len(rows)
         rest: dict[bool, dict[bytes, _Expected]] = {False: {}, True: {}}  # long rows apart
         same = []
-        for n, each in enumerate(records):
+        for n, (each, position) in enumerate(rows):
             there = data[n * HASH_BYTES : (n + 1) * HASH_BYTES]
-            expected = _Expected.of(each, positions[n] if positions else 0)
+            expected = _Expected.of(each, position)
             if there == expected.hash:
                 same.append(there)
             else:
