@@ -29,7 +29,8 @@ CONFLICTS: Final = "conflicts"
 _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII
 )
-_JAVASCRIPT_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+# As JavaScript writes it, and as the feed does.
+_USUAL_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(\d{3})?Z", re.ASCII)
 _MEMBERS: Final = frozenset({"change_id", "type", "id", "base", "set", "unset", "delete"})
 _RESERVED: Final = frozenset({"type", "id", "version"})
 
@@ -170,13 +171,13 @@ def time_in_feed_form(text: str) -> str | None:
 
     A time without a zone is UTC.
     """
-    usual = _JAVASCRIPT_TIME.fullmatch(text)
+    usual = _USUAL_TIME.fullmatch(text)
     if not usual and not _TIME.fullmatch(text):
         return None
     try:
         if usual:
             datetime.fromisoformat(text)
-            return f"{text[:23]}000Z"
+            return text if usual[1] else f"{text[:23]}000Z"
         moment = datetime.fromisoformat(text.upper().replace(",", "."))
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
