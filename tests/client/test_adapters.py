@@ -405,3 +405,17 @@ def test_two_programs_see_each_other(lab: Lab, tmp_path: Path) -> None:
         assert one.sync()
         assert two.sync()
         assert two.get_all_thoughts() == []
+
+
+def test_a_file_that_becomes_another_is_said(lab: Lab, tmp_path: Path) -> None:
+    path = make(tmp_path / "logomesh.sqlite3", "S2x")
+    with HybridStorageAdapter(path, Server(lab.url, lab.device("eva")), lab.space("eva")) as storage:
+        assert storage.sync()
+        path.unlink()
+        path.write_bytes(b"no database " * 1000)
+        began = time.monotonic()
+        while storage.sync(timeout=20):
+            time.sleep(0.1)
+        assert time.monotonic() - began < 15
+        assert storage.state is State.ATTENTION
+        assert storage.health_check()["status"] == "error"

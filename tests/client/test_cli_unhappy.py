@@ -540,3 +540,69 @@ def test_the_units_file_says_what_the_environment_says(machine: Any) -> None:
     one.run("sync", "--install", "--watch", exits=2)
     one.run("sync", "--install", one.file(), exits=2)
     one.run("sync", "--uninstall")
+
+
+# Tokens that end
+
+
+def devices(one: Machine) -> set[str]:
+    with api(one) as http:
+        found = http.get("/devices").json()["devices"]
+    return {device["name"] for device in found if not (device["current"] or device["revoked"])}
+
+
+def test_a_token_that_was_revoked_asks_to_sign_in(machine: Any, serving: Serving) -> None:
+    one = machine("desk")
+    home = space(one, "Revoked")
+    path = one.file("revoked.sqlite3", "One")
+    one.run("attach", path, "--home", home)
+    with api(one) as http:
+        for device in http.get("/devices").json()["devices"]:
+            if device["name"].endswith("revoked.sqlite3"):
+                assert http.delete(f"/devices/{device['id']}").is_success
+    write(path, "Two")
+    assert "logomesh login" in one.run("sync", exits=4)
+    assert one.json("sync", exits=4)["files"][0]["spaces"][0]["sign_in"]
+    one.run("login", serving.url, "--email", "ana@lab.example", "--password-stdin", given=PASSWORD + "\n")
+    one.run("sync")
+    assert has(one, home, 2)()
+
+
+def test_no_token_is_left_behind(machine: Any, serving: Serving) -> None:
+    one = machine("tidy")
+    home = space(one, "Tidy")
+    path = one.file("tidy.sqlite3", "One")
+    one.run("attach", path, "--home", home)
+    assert any(name.endswith("tidy.sqlite3") for name in devices(one))
+    one.run("detach", path)
+    assert not any(name.endswith("tidy.sqlite3") for name in devices(one))
+    login = ("login", serving.url, "--email", "ana@lab.example", "--password-stdin", "--device", "tidier")
+    before = token_of(one)
+    one.run(*login, given=PASSWORD + "\n")
+    assert "tidy" not in devices(one)
+    assert (
+        httpx.get(f"{one.url}/api/v1/spaces", headers={"Authorization": f"Token {before}"}).status_code == 401
+    )
+    one.run("attach", path, "--home", home)
+    with patch("httpx.Client.send", side_effect=httpx.ConnectError("no network")):
+        one.run("detach", path)  # a person on a train may detach
+    assert "Revoke it" in one.said
+
+
+def test_nobody_is_signed_in(machine: Any) -> None:
+    one = machine("desk")
+    home = space(one, "Left")
+    path = one.file("left.sqlite3", "One")
+    one.run("attach", path, "--home", home)
+    one.run("logout")
+    assert "logomesh login" in one.run("status")
+    one.run("sync", exits=4)
+
+
+def test_a_thought_that_is_not_there_is_not_shared(machine: Any) -> None:
+    one = machine("desk")
+    home = space(one, "Sharing")
+    path = one.file("mine.sqlite3", "One")
+    one.run("attach", path, "--home", home)
+    assert "Nope" in one.json("share", "Nope", "--space", home, exits=2)["words"]
+    assert "no folder" in one.json("export", home, "-o", one.home / "nowhere" / "x", exits=6)["words"]

@@ -31,6 +31,7 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
         self._thread: threading.Thread | None = None
         self._told = threading.Condition()
         self._rounds = 0
+        self._is_syncing = False
         self._state = (State.OFFLINE, "The server was not asked yet.")
 
     def initialize(self) -> None:
@@ -50,7 +51,10 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
             super().close()
             raise
         self._agent = Agent(self.path, self.server, spaces=[self.space], told=self._take)
-        self._thread = threading.Thread(target=self._agent.run, name="logomesh-sync", daemon=True)
+        self._is_syncing = True
+        self._thread = threading.Thread(
+            target=self._keep_in_step, args=(self._agent,), name="logomesh-sync", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -81,7 +85,10 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
             return file.unsent(self.space)
 
     def sync(self, timeout: float = 60) -> bool:
-        """Wait until a round has run that began after this call. Whether all is sent and the server well."""
+        """Wait until a round has run that began after this call. Whether all is sent and the server well.
+
+        False at once where syncing has ended because the file cannot be used; `health_check` says why.
+        """
         until = time.monotonic() + timeout
         for _ in range(2):  # one may be under way
             if self._agent is None:
@@ -90,9 +97,20 @@ class HybridStorageAdapter(SQLiteStorageAdapter):
                 after = self._rounds + 1
                 self._agent.sync_now()
                 while self._rounds < after:
-                    if not self._told.wait(until - time.monotonic()):
+                    if not self._is_syncing or not self._told.wait(until - time.monotonic()):
                         return False
         return self.state is State.ONLINE and not self.unsent()
+
+    def _keep_in_step(self, agent: Agent) -> None:
+        try:
+            agent.run()
+        except Exception as error:
+            with self._told:
+                self._state = (State.ATTENTION, str(error))
+        finally:
+            with self._told:
+                self._is_syncing = False
+                self._told.notify_all()
 
     def _take(self, report: Report) -> None:
         with self._told:

@@ -154,8 +154,10 @@ def detach(desk: Desk, file: Path, force: bool) -> None:
                 "Sync first (logomesh sync), keep what was put aside (logomesh rescue FILE), or use --force:"
                 " what is in the file's own tables stays there in any case.",
             )
-        desk.forget_file(opened)
+        revoked = desk.revoke_file(opened)
         opened.detach()
     desk.unknow_file(file)
+    if not revoked:
+        desk.voice.warn("Its token could not be revoked from here. Revoke it on the page of your devices.")
     desk.voice.say(f"{file.name} is LogoMesh's alone again. Nothing in it was changed.")
     desk.voice.result({"file": str(file.resolve()), "detached": True})

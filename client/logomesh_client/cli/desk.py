@@ -18,9 +18,11 @@ from logomesh_client.cli.saying import Voice
 from logomesh_client.file import LogoMeshFile
 from logomesh_client.places import config_folder, only_one, write_atomically
 from logomesh_client.profiles import Profile, Profiles, SyncMode
-from logomesh_client.secrets import Secrets
-from logomesh_client.wire import Server
+from logomesh_client.secrets import TOKEN_VARIABLE, Secrets
+from logomesh_client.wire import Problem, Server, Timeouts, WireError
 
+QUICK: Final = Timeouts(connect=2.0, idle=4.0)
+"""For what is nice to have, but nobody should wait for."""
 PATIENCE: Final = 20.0
 """Seconds for which a command, which somebody waits for, tries again on a bad line."""
 
@@ -92,8 +94,26 @@ class Desk:
         return self.secrets.get(_secret_name(file))
 
     def forget_file(self, file: LogoMeshFile) -> None:
-        """The file is detached: its token is not needed any more."""
+        """The token of a file is not needed any more."""
         self.secrets.forget(_secret_name(file))
+
+    def revoke_file(self, file: LogoMeshFile) -> bool:
+        """The file is detached: its device ends, here and on its servers. Whether no server still takes its
+        token."""
+        token, revoked = self.file_token(file), True
+        if token is not None and TOKEN_VARIABLE not in os.environ:
+            for url in dict.fromkeys(link.server for link in file.links()):
+                profile = self.profile_of(url, file.path)
+                try:
+                    with Server(url, token, ca=profile.ca if profile else None, timeouts=QUICK) as server:
+                        device = next(one["id"] for one in server.devices() if one["current"])
+                        server.revoke_device(device)
+                except Problem as problem:
+                    revoked = revoked and problem.status == 401
+                except WireError:
+                    revoked = False
+        self.forget_file(file)
+        return revoked
 
     def forget_tokens_of_files(self, profile: Profile) -> None:
         """After signing in again, or out, the files of a profile get new tokens, too."""

@@ -105,9 +105,10 @@ def _of_file(desk: Desk, path: Path) -> Iterator[Finding]:
                 if link.state.value in ("attention", "access-lost"):
                     words = f"{link.name}: {link.state.value}. {link.reason}"
                     yield Finding(about, "failed", words, f"logomesh status {path}")
-                if desk.profile_of(link.server, path) is None:
-                    words = f"There is no profile for {link.server}."
-                    yield Finding(about, "failed", words, f"logomesh login {link.server}")
+            for url in dict.fromkeys(link.server for link in file.links()):
+                if desk.profile_of(url, path) is None:
+                    words = f"There is no profile for {url}."
+                    yield Finding(about, "failed", words, f"logomesh login {url}")
             if hidden := file.hidden():
                 words = f"{count(len(hidden), 'record')} cannot be shown: another space has the same id."
                 yield Finding(about, "warning", words, "They are safe; the pages of the server show them.")

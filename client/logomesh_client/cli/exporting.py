@@ -36,6 +36,8 @@ def export(desk: Desk, space: str, format_: str, output: Path | None, force: boo
             "".join(c if c.isalnum() or c in " -_" else "-" for c in found["name"]).strip()[:100] or "space"
         )
         target = output or Path(f"{name}.{_FORMATS[format_]}")
+        if not target.absolute().parent.is_dir():
+            raise Failure(Exit.FILE, f"There is no folder {target.absolute().parent}.", "Make it first.")
         if target.exists() and not force:
             raise Failure(Exit.FILE, f"{target} is there already.", "Name another with -o, or use --force.")
         handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)

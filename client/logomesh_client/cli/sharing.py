@@ -64,7 +64,10 @@ def share(desk: Desk, thoughts: tuple[str, ...], space: str, path: Path | None) 
                 f" To see them: logomesh attach {file.path.name} --home … --with {target['name']!r}"
             )
         report = round_of(desk, file)
-        said = ", ".join(f"{number:,} {type_}" for type_, number in moved.numbers.items()) or "nothing"
+        said = (
+            ", ".join(count(number, type_.removesuffix("s")) for type_, number in moved.numbers.items())
+            or "nothing"
+        )
         desk.voice.say(f"Moved to {target['name']}: {said}.")
         for type_, id_ in moved.left:
             desk.voice.say(f"  left behind and deleted: {type_} {id_}")
@@ -135,7 +138,10 @@ def _file(desk: Desk, path: Path | None) -> Path:
 
 
 def _thought(file: LogoMeshFile, named: str) -> str:
-    return _record(file, named, "thoughts")[1]
+    type_, id_ = _record(file, named, "thoughts")
+    if file.record(type_, id_) is None:
+        raise Failure(Exit.USAGE, f"No thought here has the id or title {named[:100]}.")
+    return id_
 
 
 def _record(file: LogoMeshFile, named: str, type_: str | None) -> tuple[str, str]:

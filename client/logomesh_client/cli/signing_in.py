@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,12 +82,16 @@ def login(
                 device_name(device or socket.gethostname() or "laptop"), email=email, password=password
             )
         token, device_id = made.token, made.id
+    replaced = profile.device
     profile = replace(profile, email=email or "", device=device_id, is_default=default or profile.is_default)
     warning = desk.secrets.keep(profile.secret_name, token)
     desk.forget_tokens_of_files(profile)
     profile = desk.profiles.keep(profile)
     if warning:
         desk.voice.warn(warning)
+    if replaced and replaced != device_id:
+        with suppress(WireError), profile.server(token) as asked:
+            asked.revoke_device(replaced)  # it may be gone already, or another person's
     desk.voice.say(
         f"Signed in to {profile.url} as {email or 'the owner of the token'}; profile {profile.name}."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from logomesh_client.cli.desk import Desk
+from logomesh_client.cli.desk import QUICK, Desk
 from logomesh_client.cli.endings import Exit
 from logomesh_client.cli.options import some_files, with_desk
 from logomesh_client.cli.saying import ago, count, iso
@@ -15,9 +15,8 @@ from logomesh_client.cli.several import each_file
 from logomesh_client.file import Link, LogoMeshFile, State
 from logomesh_client.profiles import SyncMode
 from logomesh_client.secrets import SecretsAway
-from logomesh_client.wire import BadToken, Server, Timeouts, WireError
+from logomesh_client.wire import BadToken, Server, WireError
 
-_QUICK = Timeouts(connect=2.0, idle=4.0)
 _COLORS = {
     State.ONLINE: "green",
     State.DEGRADED: "yellow",
@@ -96,7 +95,7 @@ def _heads(desk: Desk, file: LogoMeshFile) -> dict[str, int]:
             token = desk.secrets.get(profile.secret_name)
             if token is None:
                 continue
-            with Server(url, token, ca=profile.ca, timeouts=_QUICK) as server:
+            with Server(url, token, ca=profile.ca, timeouts=QUICK) as server:
                 heads |= {one["id"]: one["head"] for one in server.spaces() if one["head"] is not None}
         except (WireError, BadToken, SecretsAway):
             continue
@@ -116,6 +115,8 @@ def _say(
         )
         if one["reason"]:
             say(f"    {one['reason']}")
+        if one["sync_mode"] is None:
+            say(f"    nobody is signed in there: logomesh login {one['server']}", fg="yellow")
         if one["sync_mode"] not in (None, SyncMode.HYBRID.value):
             say(f"    its profile is {one['sync_mode']}: nothing is exchanged", fg="yellow")
         behind = "" if one["behind"] is None else f", {count(one['behind'], 'version')} behind"

@@ -122,6 +122,7 @@ def _as_json(file: LogoMeshFile, report: Report) -> dict[str, Any]:
             "state": one.state.value,
             "reason": one.reason,
             "request_id": one.request_id,
+            "sign_in": one.sign_in,
             "sent": one.sent,
             "received": one.received,
             "merged": one.merged,
@@ -154,5 +155,8 @@ def tell_report(desk: Desk, file: LogoMeshFile, report: dict[str, Any]) -> Exit:
             open_conflicts += len(file.conflicts(one["space"]))
     if open_conflicts:
         desk.voice.say(f"  {count(open_conflicts, 'open conflict')}: logomesh conflicts {file.path.name}")
+    if servers := {file.link(one["space"]).server for one in report["spaces"] if one["sign_in"]}:
+        desk.voice.say(f"  logomesh login {' '.join(servers)}; what is in the file stays.")
+        return Exit.SIGN_IN
     code = _EXITS[State(report["state"])]
     return Exit.ATTENTION if code is Exit.DONE and open_conflicts else code

@@ -66,6 +66,8 @@ class SpaceReport:
     request_id: str = ""
     """Of the request that went wrong: it finds what happened in the server's log."""
     retry_after: float | None = None
+    sign_in: bool = False
+    """Whether the token does not count any more."""
     put_aside: int = 0
 
 
@@ -149,7 +151,7 @@ class _Round:
                 self.report.put_aside = self.file.put_aside(self.space, "access-revoked")
         self.file.set_state(self.space, standing.state, standing.reason, contact=standing.answered)
         self.report.state, self.report.reason = standing.state, standing.reason
-        self.report.retry_after = standing.retry_after
+        self.report.retry_after, self.report.sign_in = standing.retry_after, standing.sign_in
         return self.report
 
     def _patiently(self) -> Standing:

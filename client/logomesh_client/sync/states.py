@@ -16,6 +16,8 @@ class Standing:
     reason: str = ""
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
+    sign_in: bool = False
+    """Whether the token does not count any more."""
 
     @property
     def answered(self) -> bool:
@@ -34,7 +36,7 @@ def after(error: WireError) -> Standing:
         if error.type == "access-revoked":
             return Standing(State.ACCESS_LOST, words)
         if error.type in _SIGN_IN:
-            return Standing(State.ATTENTION, f"Sign in again: {words}")
+            return Standing(State.ATTENTION, f"Sign in again: {words}", sign_in=True)
         if error.status in (403, 404):
             return Standing(State.ATTENTION, words)
         return Standing(State.DEGRADED, words, error.retry_after)
