@@ -80,7 +80,8 @@ addEventListener("DOMContentLoaded", async () => {
       const at = node.renderedPosition();
       if (named.has(node) || node.hasClass("far") || at.x < 0 || at.y < 0 || at.x > width || at.y > height) continue;
       const box = space(at, node.data("title"), radius);
-      if (taken.some((other) => overlap(box, other))) continue;
+      const whole = box[0] >= 0 && box[2] <= width && box[3] <= height;
+      if (!whole && !node.hasClass("found") || taken.some((other) => overlap(box, other))) continue;
       taken.push(box);
       named.add(node);
     }

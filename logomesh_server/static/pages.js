@@ -121,7 +121,7 @@
 
   // A part that follows what happens in the spaces: it asks again when the server says that something did. Only
   // a page that somebody sees listens, for a browser has few connections to a server.
-  const REST = 1000;
+  const REST = 2000;
   const follow = () => {
     const part = document.querySelector("[data-follow]");
     if (!part) return;
