@@ -353,3 +353,44 @@ def test_unsent_edits_below_a_thought_that_leaves_the_scope_reach_the_server(
         ("New.",),
     ]
     assert b.sql("SELECT segment_id FROM segments") == [("s1",)]
+
+
+def test_what_is_hung_on_an_own_thought_that_left_the_file_reaches_the_server(
+    laptop: Make, people: People
+) -> None:
+    a, b = _scoped(laptop, people)
+    b.thought("t9")
+    b.synced()
+    assert b.sql("SELECT thought_bubble_id FROM thoughts") == [("t0",)]  # it is outside the filter
+    b.segment("s9", "t9", content="Typed in a window that was still open.")
+    b.link("t9", "tag_a")  # which brings it back
+    b.segment("s_orphan", "t_gone")
+    b.sync()
+    b.synced()
+    a.synced()
+    assert a.sql("SELECT thought_bubble_id FROM segments WHERE segment_id = 's9'") == [("t9",)]
+    assert b.sql("SELECT thought_bubble_id FROM thoughts ORDER BY 1") == [("t0",), ("t9",)]
+    assert [(one.id, one.reason) for one in b.file.waiting()] == [("s_orphan", "missing-parent")]
+
+
+# What was put aside
+
+
+def test_words_of_a_decision_that_is_refused_are_rescued(
+    laptop: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = laptop(), laptop()
+    a.thought("t1", title="Old")
+    in_step(a, b)
+    for one, title in ((a, "Ana"), (b, "Ben")):
+        one.sql("UPDATE thoughts SET title = ?", title)
+    in_step(a, b)
+    (conflict,) = a.file.conflicts(a.space)
+    a.file.resolve(a.space, conflict["id"], {"set": {"title": "Words of a decision"}})
+    with monkeypatch.context() as patch:
+        refuse_all(a, patch)
+        a.sync()
+    assert "Words of a decision" in str(a.file.rescue())
+    assert len(a.file.conflicts(a.space)) == 1
+    a.file.resolve(a.space, conflict["id"], {"take": "server"})
+    assert a.synced().state.value == "online"

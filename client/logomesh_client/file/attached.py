@@ -685,9 +685,17 @@ class LogoMeshFile:
                     "type": one.type,
                     "id": one.id,
                 }
-                | (here[1] if here else {})
+                | (here[1] if here else self._refused_change(one))
             )
         return found
+
+    def _refused_change(self, one: Waiting) -> dict[str, Any]:
+        """The change of what has no row."""
+        body = self._store.value(
+            "SELECT body FROM logomesh_sync_waiting WHERE kind = ? AND id = ? AND body NOT NULL",
+            (NUMBERS[one.type], one.id),
+        )
+        return {"change": orjson.loads(body)} if body else {}
 
     # Watching
 

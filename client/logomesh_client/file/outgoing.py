@@ -311,6 +311,8 @@ class Outgoing:
         name, parent = next(iter(one.table.type.parents.items()))
         space = self.space_of(NUMBERS[parent], record[name] or "")
         if space is None and not self._comes_later(NUMBERS[parent], record[name] or ""):
+            if self._is_out_of_scope(home := self._home(), NUMBERS[parent], record[name] or ""):
+                return home
             self._wait_for_parents(one, 0, record, MISSING_PARENT, f"There is no {name} {record[name]!r}.")
         return space
 
@@ -345,8 +347,9 @@ class Outgoing:
             kind, id_ = NUMBERS[parent], record[name] or ""
             if self._lives_in(space, kind, id_):
                 continue
-            if patch is not None and name not in patch.set and self._is_out_of_scope(space, kind, id_):
-                continue
+            stays = patch is None or name not in patch.set
+            if stays and self._is_out_of_scope(space, kind, id_):
+                continue  # the server knows whether it is there
             if self._comes_later(kind, id_) or self._is_going_out(kind, id_):
                 return False
             if kind == _TAGS and self._send_tag(space, id_):
@@ -363,7 +366,11 @@ class Outgoing:
 
     def _is_out_of_scope(self, space: int, kind: int, id_: str) -> bool:
         """Whether what a record hangs on may be there on the server, though the file does not have it."""
-        return space in self._scoped and self.store.copy(space, kind, id_) is None
+        return (
+            space in self._scoped
+            and self.store.copy(space, kind, id_) is None
+            and not self.store.has_row(kind, id_)
+        )
 
     def _lives_in(self, space: int, kind: int, id_: str) -> bool:
         known = self._lives.get((space, kind, id_))
