@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -32,6 +33,7 @@ FILES: Final = "uploads.tar"
 LIST: Final = "backup.json"
 _MADE: Final = "last-backup"
 _BLOCK: Final = 1024**2
+_NEWER: Final = 10  # versions of PostgreSQL: a newer pg_dump reads an older server
 
 
 class BackupFailed(Exception):
@@ -158,16 +160,29 @@ def _run(database: Profile, program: str, *arguments: str) -> str:
 
 
 def _program(name: str, database: Profile) -> str:
-    """The one of the server's own version where this machine has it, else a newer one: ours, or another."""
+    """The one of the server's own version where this machine has it, else a newer one: ours, or another.
+
+    Ours speaks no TLS.
+    """
     with psycopg.connect(**database.libpq()) as connection:
-        version = connection.info.server_version // 10000
-    candidates = [Path(f"/usr/lib/postgresql/{version}/bin/{name}")]
-    candidates += [own] if version <= POSTGRES_MAJOR and (own := postgres_program(name)) else []
-    candidates += [Path(found)] if (found := shutil.which(name)) else []
-    for path in candidates:
-        if path.exists():
+        version, tls = connection.info.server_version // 10000, connection.pgconn.ssl_in_use
+    ours = None if tls or version > POSTGRES_MAJOR else postgres_program(name)
+    newer = [Path(f"/usr/lib/postgresql/{it}/bin/{name}") for it in range(version, version + _NEWER)]
+    for path in (newer[0], ours, *newer[1:]):
+        if path is not None and path.exists():
             return str(path)
-    raise BackupFailed(f"There is no {name} for PostgreSQL {version}: install postgresql-client-{version}.")
+    if (found := shutil.which(name)) and _version_of(found) >= version:
+        return found
+    raise BackupFailed(
+        f"There is no {name} for PostgreSQL {version}{' that speaks TLS' if tls else ''}: install"
+        f" postgresql-client-{version}."
+    )
+
+
+def _version_of(program: str) -> int:
+    """The major version of a program of PostgreSQL; 0 where it does not say."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    return int(found[1]) if (found := re.search(r" (\d+)", said)) else 0
 
 
 # --- files ----------------------------------------------------------------------------------------------

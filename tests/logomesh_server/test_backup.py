@@ -12,7 +12,17 @@ import pytest
 
 from tests.logomesh_server.department import Department, line_of, make_client, make_department, new_thought
 from tests.logomesh_server.processes import Serving, manage
-from tests.logomesh_server.servers import Server, needs_pgbouncer, pgbouncer, server
+from tests.logomesh_server.servers import (
+    Server,
+    certificates,
+    embedded_programs,
+    needs_debian,
+    needs_openssl,
+    needs_pgbouncer,
+    pgbouncer,
+    server,
+    tls_server,
+)
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("backup")]
 
@@ -104,6 +114,35 @@ def test_a_backup_goes_past_a_pooler_by_transaction(department: Department, tmp_
         # As systemd reads backup.env after logomesh.env.
         past = {"DATABASE_URL": department.variables("owner")["DATABASE_URL"], "LOGOMESH_DB_POOLER": ""}
         assert Path(line_of(manage(data, "backup", str(target), **{**behind, **past}))).is_dir()
+
+
+@needs_debian
+@needs_openssl
+def test_a_backup_travels_over_tls(tmp_path: Path) -> None:
+    with tls_server(tmp_path / "ca") as (made, root):
+        encrypted = make_department(made, tmp_path / "made")
+        owner = encrypted.variables("owner")
+        address = owner["DATABASE_URL"].replace("127.0.0.1", "localhost")
+        verified = {**owner, "DATABASE_URL": f"{address}?sslmode=verify-full&sslrootcert={root}"}
+        kept = Path(line_of(manage(tmp_path / "data", "backup", str(tmp_path / "backups"), **verified)))
+        assert (kept / "database.dump").stat().st_size > 10_000
+
+
+@needs_pgbouncer
+@needs_openssl
+@pytest.mark.skipif(
+    Path("/usr/lib/postgresql/18/bin/pg_dump").exists(), reason="there is a pg_dump of version 18 here"
+)
+def test_the_programs_that_come_with_the_server_speak_no_tls(tmp_path: Path) -> None:
+    root, *pair = certificates(tmp_path / "ca")
+    with server(embedded_programs()) as made:
+        newest = make_department(made, tmp_path / "made")
+        with pgbouncer(made, "session", tls=(pair[0], pair[1])) as port:
+            address = f"postgresql://owner@localhost:{port}/department?sslmode=verify-full&sslrootcert={root}"
+            variables = {**newest.variables("owner"), "DATABASE_URL": address}
+            done = manage(tmp_path / "data", "backup", str(tmp_path / "backups"), **variables)
+    assert done.returncode == 1
+    assert "no pg_dump for PostgreSQL 18 that speaks TLS: install postgresql-client-18" in done.stderr
 
 
 def test_the_doctor(department: Department, tmp_path: Path) -> None:
