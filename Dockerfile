@@ -9,6 +9,9 @@ RUN python -m venv /opt/logomesh \
     && /opt/logomesh/bin/pip install --no-cache-dir --no-deps --require-hashes -r served.txt
 
 FROM python:3.11-slim-bookworm
+# pg_dump and pg_restore, for `manage.py backup`: of the version that docker-compose.yml runs.
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client-15 \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /var/lib/logomesh --create-home logomesh
 COPY --from=build /opt/logomesh /opt/logomesh
 WORKDIR /srv/logomesh
