@@ -37,6 +37,9 @@ Result = Literal["ok", "warning", "failed", "skipped"]
 SKEW_SECONDS: Final = 60.0
 SLOW_SECONDS: Final = 1.0
 SOON_DAYS: Final = 14
+_NOT_YET_VALID: Final = 9
+_EXPIRED: Final = 10
+"""What OpenSSL calls the two; both are what a clock that is far off looks like."""
 _LARGE_BODY: Final = 64 * 1024
 
 
@@ -220,8 +223,8 @@ def _tls(address: Address, timeouts: Timeouts, ca: Path | str | None) -> Step:
 
 def _tls_remedy(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code == 10:
-            return "It has expired: ask whoever runs the server to renew it. Check this machine's date, too."
+        if error.verify_code in (_NOT_YET_VALID, _EXPIRED):
+            return "Check this machine's date first. If it is right, ask whoever runs the server to renew it."
         if error.verify_code in (62, 64):
             return "The certificate is for another name: use the name that it was made for."
         return (

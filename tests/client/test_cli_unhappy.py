@@ -606,3 +606,47 @@ def test_a_thought_that_is_not_there_is_not_shared(machine: Any) -> None:
     one.run("attach", path, "--home", home)
     assert "Nope" in one.json("share", "Nope", "--space", home, exits=2)["words"]
     assert "no folder" in one.json("export", home, "-o", one.home / "nowhere" / "x", exits=6)["words"]
+
+
+# Attaching again
+
+
+def test_a_server_that_moves_to_another_address(machine: Any, serving: Serving) -> None:
+    one = machine("desk")
+    home = space(one, "Moving house")
+    path = one.file("mine.sqlite3", "One")
+    one.run("attach", path, "--home", home)
+    new = f"http://localhost:{serving.port}"
+    one.run("login", new, "--name", "new", "--email", "ana@lab.example", "--password-stdin", "--default",
+            given=PASSWORD + "\n")  # fmt: skip
+    one.run("logout", "lab")
+    one.run("attach", path, "--home", home)
+    write(path, "Two")
+    one.run("sync")
+    [found] = one.json("status")["files"][0]["spaces"]
+    assert (found["server"], found["unsent"], found["behind"], found["conflicts"]) == (new, 0, 0, 0)
+    assert has(one, home, 2)()
+
+
+def test_a_filter_names_a_tag_as_people_know_it(machine: Any) -> None:
+    desk, laptop = machine("desk"), machine("laptop")
+    home = space(desk, "By tag")
+    path = desk.file("all.sqlite3", "Tagged", "Not tagged")
+    with closing(sqlite3.connect(path)) as app, app:
+        app.execute("INSERT INTO tags (tag_id, name, created_at) VALUES ('tag_x', 'C++ & Größe', ?)", (AT,))
+        app.execute("INSERT INTO thought_tags VALUES ('thought_tagged', 'tag_x', ?)", (AT,))
+    desk.run("attach", path, "--home", home)
+    some = laptop.file("some.sqlite3")
+    laptop.run("attach", some, "--home", home, "--tag", "no such tag", exits=2)
+    assert titles(some) == []
+    laptop.run("attach", some, "--home", home, "--tag", "C++ & Größe")
+    assert titles(some) == ["Tagged"]
+    laptop.run("attach", some, "--home", home, "--tag", "tag_x")
+    assert titles(some) == ["Tagged"]
+    laptop.run("attach", some, "--home", home)
+    assert titles(some) == ["Not tagged", "Tagged"]
+
+
+def test_rules_are_shown(machine: Any) -> None:
+    one = machine("desk")
+    assert "what is tagged project goes to Shared" in one.run("profiles", "--rule", "project=Shared")

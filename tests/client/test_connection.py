@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import email.utils
 import json
+import ssl
 import time
 from pathlib import Path
 
 import pytest
 
-from logomesh_client.connection import Step, examine
+from logomesh_client.connection import Step, _tls_remedy, examine
 from logomesh_client.wire import Timeouts
 from tests.client import strangers
 from tests.client.link import Faults
@@ -170,3 +171,10 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("secret" in step.words for step in found.values())
     monkeypatch.setenv("https_proxy", f"socks5h://127.0.0.1:{port}")
     assert failed(steps("https://logomesh.lab.example")).name == "tcp"
+
+
+@pytest.mark.parametrize("code", [9, 10])
+def test_a_clock_that_is_far_off_looks_like_an_old_certificate(code: int) -> None:
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_code = code
+    assert "date" in _tls_remedy(error)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,14 +18,17 @@ from logomesh_client.file import LogoMeshFile, SpaceLink
 from logomesh_client.profiles import Profile
 from logomesh_client.wire import Problem, Server
 
+_NO_THOUGHT: Final = {"tag": ["no tag has this id"]}
+"""A filter that lets no thought through. Tags always come."""
 
-@click.command()
+
+@click.command(short_help="Begin to keep a file in step with spaces.")
 @one_file
 @click.option("--home", required=True, metavar="SPACE", help="New thoughts of this file go there.")
 @click.option(
     "--with", "others", multiple=True, metavar="SPACE", help="Its thoughts appear in the file, too."
 )
-@click.option("--tag", "tags", multiple=True, metavar="ID", help="Only thoughts with one of these tags.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only thoughts with one of these tags.")
 @click.option("--cluster", "clusters", multiple=True, metavar="ID", help="Only thoughts of these clusters.")
 @click.option("--after", metavar="TIME", help="Only thoughts that changed after this time.")
 @click.option("--before", metavar="TIME", help="Only thoughts that changed before this time.")
@@ -49,7 +53,8 @@ def attach(
     require_file_keeping(profile)
     with desk.server(profile) as server, LogoMeshFile.open(file) as opened:
         home_link, links = links_for(server, profile, home, others)
-        if scope := scope_of(tags, clusters, after, before):
+        tag_ids = [tag_id(server, opened, [home_link, *links], named) for named in tags]
+        if scope := scope_of(tag_ids, clusters, after, before):
             require_scope(server, home_link.space, scope)
         home_link, *links = [replace(link, scope=scope) for link in (home_link, *links)]
         attach_file(desk, profile, opened, home_link, links)
@@ -92,6 +97,26 @@ def require_scope(server: Server, space: str, scope: dict[str, Any]) -> None:
         raise Failure(Exit.USAGE, str(problem), "A time is written as 2025-06-08T09:30:00Z.") from None
 
 
+def tag_id(server: Server, file: LogoMeshFile, links: Sequence[SpaceLink], named: str) -> str:
+    """The id of a tag, which people know by its name, in the file or in a space. Raises `Failure`."""
+    if found := file.titled("tags", named):
+        return found[0]
+    for link in links:
+        cursor, more = None, True
+        while more:
+            pull = server.changes(link.space, cursor, scope=_NO_THOUGHT if cursor is None else None)
+            for change in pull:
+                name = (change.get("record") or {}).get("name")
+                if change["type"] == "tags" and named in (change["id"], name):
+                    return str(change["id"])
+            cursor, more = pull.cursor, pull.more
+    raise Failure(
+        Exit.USAGE,
+        f"There is no tag {named[:100]} in the file, nor in {', '.join(link.name for link in links)}.",
+        "Write it just as LogoMesh shows it.",
+    )
+
+
 def links_for(
     server: Server, profile: Profile, home: str, others: tuple[str, ...]
 ) -> tuple[SpaceLink, list[SpaceLink]]:
@@ -123,14 +148,14 @@ def attach_file(
 
 
 def scope_of(
-    tags: tuple[str, ...], clusters: tuple[str, ...], after: str | None, before: str | None
+    tags: Sequence[str], clusters: Sequence[str], after: str | None, before: str | None
 ) -> dict[str, Any]:
     """The filters of selective sync, as a pull takes them; {} for everything."""
     scope = {"tag": list(tags), "cluster": list(clusters), "updated_after": after, "updated_before": before}
     return {name: value for name, value in scope.items() if value}
 
 
-@click.command()
+@click.command(short_help="Leave a file exactly as LogoMesh expects it.")
 @one_file
 @click.option("--force", is_flag=True, help="Also where something was not sent yet.")
 @with_desk

@@ -24,7 +24,7 @@ _KINDS = {
 }
 
 
-@click.command()
+@click.command(short_help="List, show and decide conflicts, also offline.")
 @click.argument("what", nargs=-1)
 @click.option(
     "--take", type=click.Choice(["server", "client", "proposal", "both"]), help="Decide for this side."

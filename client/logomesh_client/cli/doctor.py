@@ -35,7 +35,7 @@ class Finding:
     remedy: str = ""
 
 
-@click.command()
+@click.command(short_help="Look at files, tokens and servers.")
 @some_files
 @with_desk
 def doctor(desk: Desk, files: tuple[Path, ...]) -> int:

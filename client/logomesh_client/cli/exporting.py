@@ -22,7 +22,7 @@ from logomesh_client.places import write_atomically
 _FORMATS = {"sqlite": "sqlite3", "json": "json"}
 
 
-@click.command()
+@click.command(short_help="Write a space to a LogoMesh file, or JSON.")
 @click.argument("space")
 @click.option("--format", "format_", type=click.Choice(list(_FORMATS)), default="sqlite", show_default=True)
 @click.option("--output", "-o", type=new_file, help="Without it: SPACE.sqlite3 here.")
@@ -56,7 +56,7 @@ def export(desk: Desk, space: str, format_: str, output: Path | None, force: boo
     desk.voice.result({"space": found["id"], "file": str(target.resolve()), "bytes": size})
 
 
-@click.command()
+@click.command(short_help="Write what could not be sent to a file.")
 @some_files
 @click.option("--output", "-o", type=new_file, help="Without it: beside the file.")
 @with_desk

@@ -30,7 +30,7 @@ _LABELS = {
 }
 
 
-@click.command()
+@click.command(short_help="Bring a whole file into a space.")
 @one_file
 @click.option("--to", "space", required=True, metavar="SPACE", help="Where the thoughts go.")
 @click.option("--strategy", type=click.Choice(STRATEGIES), default=None, help="full unless said otherwise.")

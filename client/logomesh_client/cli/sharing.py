@@ -20,7 +20,7 @@ from logomesh_client.wire import Problem
 _TYPES = ("thoughts", "segments", "tags")
 
 
-@click.command()
+@click.command(short_help="Move thoughts to another space.")
 @click.argument("thoughts", nargs=-1, required=True)
 @click.option("--space", required=True, metavar="SPACE", help="Where they go.")
 @click.option("--file", "path", type=existing_file, help="The file; needed if several are attached here.")
@@ -76,7 +76,7 @@ def share(desk: Desk, thoughts: tuple[str, ...], space: str, path: Path | None) 
     return int(code)
 
 
-@click.command()
+@click.command(short_help="Who changed what; bring an old state back.")
 @click.argument("record")
 @click.option("--type", "type_", type=click.Choice(_TYPES), help="Without it: whatever has this id or title.")
 @click.option("--file", "path", type=existing_file, help="The file; needed if several are attached here.")

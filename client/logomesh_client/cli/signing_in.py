@@ -120,7 +120,7 @@ def _profile(profiles: Profiles, address: Address, name: str | None) -> Profile:
     return same
 
 
-@click.command()
+@click.command(short_help="Revoke this device's token, remove the profile.")
 @click.argument("name", required=False)
 @with_desk
 def logout(desk: Desk, name: str | None) -> None:
@@ -171,6 +171,9 @@ def profiles(desk: Desk, default: str | None, mode: str | None, rules: tuple[str
     desk.voice.table(
         [["*" if one.is_default else " ", one.name, one.url, one.sync_mode.value, one.email] for one in known]
     )
+    for one in known:
+        for tag, space in one.rules.items():
+            desk.voice.say(f"  {one.name}: what is tagged {tag} goes to {space}")
     desk.voice.result([one.as_json() for one in known])
 
 

@@ -26,7 +26,7 @@ _COLORS = {
 }
 
 
-@click.command()
+@click.command(short_help="How files stand: unsent, behind, proved equal.")
 @some_files
 @click.option("--offline", is_flag=True, help="Do not ask the servers how far behind the files are.")
 @with_desk

@@ -30,7 +30,7 @@ _EXITS = {
 _WORST = [State.ONLINE, State.DEGRADED, State.OFFLINE, State.ATTENTION, State.ACCESS_LOST]
 
 
-@click.command()
+@click.command(short_help="Bring files in step now, or go on (--watch).")
 @some_files
 @click.option("--watch", is_flag=True, help="Go on until stopped: at every change here or there.")
 @click.option("--install", is_flag=True, help="Have the agent start by itself, for this user.")

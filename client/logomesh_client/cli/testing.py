@@ -17,7 +17,7 @@ _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", 
 _EXITS = {"token": Exit.SIGN_IN, "address": Exit.USAGE}
 
 
-@click.command()
+@click.command(short_help="Find out why a server is not reached.")
 @click.argument("server", required=False)
 @click.option("--ca", type=existing_file, help="Trust only the certificates of this PEM file.")
 @with_desk

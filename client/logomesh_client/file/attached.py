@@ -106,6 +106,7 @@ class LogoMeshFile:
                 db.execute(
                     "INSERT INTO logomesh_sync_spaces (space, server, name, home, scope)"
                     " VALUES (?, ?, ?, ?, ?) ON CONFLICT (space) DO UPDATE SET home = excluded.home,"
+                    " server = excluded.server, name = iif(excluded.name = '', name, excluded.name),"
                     " state = iif(state = 'access-lost', 'offline', state)",
                     (link.space, link.server, link.name, link is home, json.dumps(link.scope)),
                 )
