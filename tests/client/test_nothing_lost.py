@@ -394,3 +394,56 @@ def test_words_of_a_decision_that_is_refused_are_rescued(
     assert len(a.file.conflicts(a.space)) == 1
     a.file.resolve(a.space, conflict["id"], {"take": "server"})
     assert a.synced().state.value == "online"
+
+
+# A row that was changed and never noted again
+
+
+def test_a_tag_with_a_number_that_is_used_in_another_space_keeps_its_name(
+    laptop: Make, people: People
+) -> None:
+    a, b = laptop(people.eva, people.private, people.space), laptop(people.ben)
+    b.tag("tag_b", "Memory")
+    b.thought("theirs")
+    b.link("theirs", "tag_b")
+    b.synced()
+    a.tag("tag_a", "Memory")
+    a.thought("mine")
+    a.synced()
+    assert a.sql("SELECT name FROM tags ORDER BY tag_id") == [("Memory",), ("Memory (2)",)]
+    a.link("mine", "tag_b")
+    a.synced()
+    assert a.records()["tags", "tag_b"]["name"] == "Memory"
+    assert a.records(str(people.space.pk))["tags", "tag_b"]["name"] == "Memory"
+
+
+def test_a_refused_thought_and_what_hangs_on_it_go_out_once_it_is_mended(
+    laptop: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = laptop(), laptop()
+    push = a.wire.push
+
+    def too_odd(space: str, epoch: Any, seen: int, changes: list[dict[str, Any]]) -> Any:
+        bad = [it for it in changes if it.get("set", {}).get("title") == "odd"]
+        answer = push(space, epoch, seen, [it for it in changes if it not in bad] or changes)
+        error = {"type": "invalid-value", "title": "No.", "detail": "Not this."}
+        by_id = {it["change_id"]: it for it in answer.results}
+        by_id |= {
+            it["change_id"]: {"change_id": it["change_id"], "status": "rejected", "error": error}
+            for it in bad
+        }
+        answer.results[:] = [by_id[it["change_id"]] for it in changes]
+        return answer
+
+    a.thought("t1", title="odd")
+    a.segment("s1", "t1")
+    a.tag("tag_c")
+    a.link("t1", "tag_c")
+    a.thought("t2")
+    with monkeypatch.context() as patch:
+        patch.setattr(a.wire, "push", too_odd)
+        assert a.sync().state.value == "attention"
+    assert {id_ for _, id_ in in_step(b)} == {"t2", "tag_c"}
+    a.sql("UPDATE thoughts SET title = 'mended' WHERE thought_bubble_id = 't1'")
+    assert {id_ for _, id_ in in_step(a, b)} == {"t1", "s1", "tag_c", "t1/tag_c", "t2"}
+    assert a.file.waiting() == []

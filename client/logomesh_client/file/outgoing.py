@@ -393,7 +393,9 @@ class Outgoing:
         row = self.store.row(table, (id_,))
         if row is None:
             return False
-        self._send(space, _TAGS, id_, 0, creation(table.read(row)))
+        # Its row may show another name, where two tags have the same one.
+        shown = next((copy for copy in self.store.all_copies(_TAGS, id_).values() if copy.shown), None)
+        self._send(space, _TAGS, id_, 0, creation(shown.record if shown else table.read(row)))
         return True
 
     def _send(self, space: int, kind: int, id_: str, base: int, patch: Patch | None) -> None:
