@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,9 @@ from logomesh_client.adapters import (
     AlreadyThere,
     CannotHold,
     HybridStorageAdapter,
+    InvalidValue,
+    NewSegment,
+    NewThought,
     NoSuchThought,
     NotOpen,
     RemoteStorageAdapter,
@@ -238,6 +241,45 @@ def test_a_deletion_takes_all_that_hangs_on_it(storage: StorageAdapter) -> None:
     assert storage.get_all_thoughts() == [stays]
     again = storage.create_thought({"id": gone["id"], "title": "Gone"})
     assert again["tags"] == again["segments"] == []
+
+
+NO_VALUES: list[dict[str, Any]] = [
+    {"title": 5},
+    {"title": "a\0b"},
+    {"title": "\ud800"},
+    {"title": "x", "fields": {"a": float("nan")}},
+    {"title": "x", "fields": {"a": {"b": [2**60]}}},
+    {"title": "x", "fields": {"a": 2**70}},
+    {"title": "x", "fields": {1: "a"}},
+    {"title": "x", "fields": {"a\0": 1}},
+    {"title": "x", "fields": [1]},
+    {"title": "x", "metadata": "text"},
+    {"title": "x", "metadata": {"a": b"bytes"}},
+    {"title": "x", "position": {"x": "1", "y": 2}},
+    {"title": "x", "position": {"x": float("inf"), "y": 2}},
+    {"title": "x", "position": [1, 2]},
+    {"title": "x", "id": "i" * 2000},
+    {"title": "x", "id": "a\0"},
+    {"title": "x", "id": 7},
+    {"title": "x", "tags": [{}]},
+    {"title": "x", "tags": "memory"},
+    {"title": "x", "tags": [{"name": "a\0"}]},
+    {"title": "x", "color": 5},
+    {"title": "x", "nonsense": 1},
+]
+
+
+def test_what_no_thought_can_have_is_refused_alike(storage: StorageAdapter) -> None:
+    kept = storage.create_thought({"title": "Kept"})
+    for data in NO_VALUES:
+        with pytest.raises(InvalidValue):
+            storage.create_thought(cast(NewThought, data))
+        with pytest.raises(InvalidValue):
+            storage.update_thought(kept["id"], cast(NewThought, data))
+    for segment in ({"content": "a\0"}, {"content": "x", "local_priority": "high"}, {"content": 5}):
+        with pytest.raises(InvalidValue):
+            storage.create_segment(kept["id"], cast(NewSegment, segment))
+    assert storage.get_all_thoughts() == [kept]
 
 
 def test_the_newest_thought_comes_first(storage: StorageAdapter) -> None:

@@ -109,6 +109,14 @@ class AlreadyThere(ValueError):
         self.id = id_
 
 
+class InvalidValue(ValueError):
+    """A value that no thought or segment can have, wherever it is kept. Nothing was written."""
+
+    def __init__(self, name: str, words: str) -> None:
+        super().__init__(f"{name} cannot have this value: {words}.")
+        self.name = name
+
+
 class CannotHold(ValueError):
     """This version of a LogoMesh file has no column for something. Nothing was written."""
 
@@ -143,11 +151,12 @@ class StorageAdapter(ABC):
 
     @abstractmethod
     def create_thought(self, data: NewThought) -> Thought:
-        """Raises `AlreadyThere`; ValueError without a title."""
+        """Raises `AlreadyThere`; `InvalidValue`; ValueError without a title."""
 
     @abstractmethod
     def update_thought(self, thought_id: str, updates: NewThought) -> Thought | None:
-        """Change what is named; tags, where named, replace all that there were. None: no such thought."""
+        """Change what is named; tags, where named, replace all that there were. None: no such thought.
+        Raises `InvalidValue`."""
 
     @abstractmethod
     def delete_thought(self, thought_id: str) -> bool:
@@ -162,11 +171,11 @@ class StorageAdapter(ABC):
 
     @abstractmethod
     def create_segment(self, thought_id: str, data: NewSegment) -> Segment:
-        """Raises `NoSuchThought`, `AlreadyThere`; ValueError without content."""
+        """Raises `NoSuchThought`, `AlreadyThere`; `InvalidValue`; ValueError without content."""
 
     @abstractmethod
     def update_segment(self, thought_id: str, segment_id: str, updates: NewSegment) -> Segment | None:
-        """Change what is named. None: this thought has no such segment."""
+        """Change what is named. None: this thought has no such segment. Raises `InvalidValue`."""
 
     @abstractmethod
     def delete_segment(self, thought_id: str, segment_id: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import orjson
 
+from logomesh_client.adapters.checking import require_segment, require_thought
 from logomesh_client.adapters.contract import NewSegment, NewThought, Segment, Tag, Thought
 from logomesh_client.records import Record, empty_record
 
@@ -133,7 +134,8 @@ def now() -> str:
 
 
 def new_thought(data: NewThought) -> Record:
-    """The record that LogoMesh would make. Raises ValueError without a title."""
+    """The record that LogoMesh would make. Raises `InvalidValue`; ValueError without a title."""
+    require_thought(data)
     if not data.get("title"):
         raise ValueError("A thought needs a title.")
     moment, position = now(), data.get("position") or {}
@@ -152,7 +154,8 @@ def new_thought(data: NewThought) -> Record:
 
 
 def new_segment(thought_id: str, data: NewSegment) -> Record:
-    """The record that LogoMesh would make. Raises ValueError without content."""
+    """The record that LogoMesh would make. Raises `InvalidValue`; ValueError without content."""
+    require_segment(data)
     if not data.get("content"):
         raise ValueError("A segment needs content.")
     moment = now()
@@ -175,7 +178,8 @@ def new_segment(thought_id: str, data: NewSegment) -> Record:
 
 
 def changes_of_thought(updates: NewThought) -> Record:
-    """Field -> new value, for what is named; tags are not among them."""
+    """Field -> new value, for what is named; tags are not among them. Raises `InvalidValue`."""
+    require_thought(updates)
     changes: Record = {name: updates[name] for name in ("title", "description", "color") if name in updates}
     if (position := updates.get("position")) is not None:
         changes |= {"position_x": position.get("x"), "position_y": position.get("y")}
@@ -186,7 +190,8 @@ def changes_of_thought(updates: NewThought) -> Record:
 
 
 def changes_of_segment(updates: NewSegment) -> Record:
-    """Field -> new value, for what is named."""
+    """Field -> new value, for what is named. Raises `InvalidValue`."""
+    require_segment(updates)
     changes: Record = {name: updates[name] for name in (*_PLAIN, "content") if name in updates}
     for name in ("fields", "metadata"):
         if name in updates:

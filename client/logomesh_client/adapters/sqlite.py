@@ -124,8 +124,8 @@ class SQLiteStorageAdapter(StorageAdapter):
         return self._thought(id_)
 
     def update_thought(self, thought_id: str, updates: NewThought) -> Thought | None:
-        self._require("thoughts", updates)
         changes = entities.changes_of_thought(updates)
+        self._require("thoughts", updates)
         with self._writing():
             if (record := self._row("thoughts", thought_id)) is None:
                 return None
@@ -152,8 +152,8 @@ class SQLiteStorageAdapter(StorageAdapter):
         return self._segment(id_)
 
     def update_segment(self, thought_id: str, segment_id: str, updates: NewSegment) -> Segment | None:
-        self._require("segments", updates)
         changes = entities.changes_of_segment(updates)
+        self._require("segments", updates)
         with self._writing():
             record = self._row("segments", segment_id)
             if record is None or record["thought_id"] != thought_id:
