@@ -37,12 +37,14 @@ from migration.sandbox.frames import (
     Listed,
     Refused,
     Request,
+    Surveyed,
     write_frame,
 )
 from migration.sandbox.limits import LONGEST_CELL, confine
 from migration.sandbox.opening import open_file, quoted, read_schema
 from migration.sandbox.rows import Batch, Odd, Reader
 from migration.sandbox.salvaging import salvage
+from migration.sandbox.surveying import Survey
 from sync.core.records import Record
 from sync.core.sheets import Sheet, hashes, key_digests, sheet_of
 from sync.packing import pack
@@ -192,7 +194,8 @@ def _keys_and_hashes(sheet: Sheet) -> list[bytes]:
     return [key[:16] + hash_ for key, hash_ in zip(keys, hashes(sheet), strict=True)]
 
 
-def _chunks(reader: Reader, request: Request, form: Form | None) -> Iterator[Chunk]:
+def _chunks(reader: Reader, request: Request, form: Form | None) -> Iterator[Chunk | Surveyed]:
+    """The rows of all tables, and without a form what a survey tells of each."""
     tables = {**reader.sources, **{source.table.name: source for source in reader.unknown.values()}}
     names = list(tables)
     start = names.index(request.table) if request.table else 0
@@ -201,12 +204,13 @@ def _chunks(reader: Reader, request: Request, form: Form | None) -> Iterator[Chu
         if name in reader.sources:
             yield from _table_chunks(reader, tables[name], after, request, form)
         else:
-            yield from _unknown_chunks(reader, tables[name], after, request)
+            yield from _unknown_chunks(reader, tables[name], after, request, form)
 
 
 def _table_chunks(
     reader: Reader, source: Source, after: int, request: Request, form: Form | None
-) -> Iterator[Chunk]:
+) -> Iterator[Chunk | Surveyed]:
+    survey = Survey(source)
     for batch in reader.batches(source, after, request.chunk_rows, request.chunk_bytes):
         draft = _Draft(batch.rows, batch.left, batch.size)
         draft.note(batch.plain.noted)
@@ -214,21 +218,32 @@ def _table_chunks(
             draft.take(position, odd)
         if form is not None:
             draft.form(batch, form)
+        else:
+            survey.add(batch)
         yield draft.chunk(source.name, batch.last)
+    if form is None:
+        yield survey.found()
 
 
-def _unknown_chunks(reader: Reader, source: Source, after: int, request: Request) -> Iterator[Chunk]:
+def _unknown_chunks(
+    reader: Reader, source: Source, after: int, request: Request, form: Form | None
+) -> Iterator[Chunk | Surveyed]:
     """The rows of a table that LogoMesh does not know: all of them are kept as they are."""
+    survey = Survey(source, is_known=False)
     draft = _Draft()
     position = 0
     for position, cells in reader.rows_as_they_are(source, after):
         draft.rows += 1
+        if form is None:
+            survey.add_rows((cells,))
         draft.keep(Aside(position, UNKNOWN_TABLE, "", _exact(cells)))
         if draft.rows >= request.chunk_rows or draft.kept >= request.chunk_bytes:
             yield draft.chunk(source.table.name, position)
             draft = _Draft()
     if draft.rows:
         yield draft.chunk(source.table.name, position)
+    if form is None:
+        yield survey.found()
 
 
 class _Draft:

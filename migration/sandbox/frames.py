@@ -192,6 +192,27 @@ class Found(msgspec.Struct, frozen=True, tag=True):
     offered: Offered | None = None
 
 
+class Column(msgspec.Struct, frozen=True):
+    """A column of the file."""
+
+    name: str
+    becomes: str
+    """`segments.content`; "kept" in a table that LogoMesh does not know."""
+    storage: dict[str, int]
+    """SQLite's storage class -> cells."""
+    bytes: int
+    """Of all its cells, texts as UTF-8."""
+
+
+class Surveyed(msgspec.Struct, frozen=True, tag=True):
+    """The columns of a table, once all its rows were seen."""
+
+    table: str
+    columns: list[Column]
+    dimensions: dict[str, int]
+    """How long embeddings are -> how many are so long."""
+
+
 class Refused(msgspec.Struct, frozen=True, tag=True):
     """The file cannot be taken."""
 
@@ -211,7 +232,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """All is said. A child that ends without this word was stopped."""
 
 
-Frame = Chunk | Found | Refused | Described | Finished
+Frame = Chunk | Found | Surveyed | Refused | Described | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Frame)

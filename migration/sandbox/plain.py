@@ -113,6 +113,15 @@ class PlainRows:
             found["fields-from-metadata", self.plan.columns["metadata"]] = moved
         return found
 
+    def by_column(self) -> dict[str, Sequence[Any]]:
+        """Column of the file -> cells. What a plain row has in a column that was not read is NULL."""
+        source = self.plan.source
+        read = {column: self._column(field.name) for field, column in source.fields}
+        if source.id_column and self._columns:
+            read[source.id_column] = self._columns[_OWN_ID]
+        nothing = (None,) * self._length
+        return {name: read.get(name, nothing) for name in source.columns}
+
     def sheet(self) -> Sheet:
         """The records that the rows become."""
         type_ = RECORD_TYPES[self.type]

@@ -15,7 +15,7 @@ from migration.estimating import estimated_seconds
 from migration.families import Kinship, family_of_same, previous
 from migration.jobs import Job
 from migration.models import Import, State
-from migration.sandbox.frames import Chunk, Found, Request
+from migration.sandbox.frames import Chunk, Found, Request, Surveyed
 from migration.sandbox.supervision import reading
 from migration.stages.asking import request_of
 from migration.stages.journals import settle_journals
@@ -24,6 +24,8 @@ from sync.models import SpaceHead
 _MOST_COUNTED = 10_000
 _MOST_MISSING = 100
 """So many missing ids are named in the assessment; all are in the rows set aside."""
+_MOST_COLUMNS = 2_000
+"""So many columns are told of: LogoMesh has a hundred."""
 
 
 def inspect(job: Job) -> None:
@@ -40,6 +42,8 @@ def inspect(job: Job) -> None:
                 found = frame
                 if not imported.salvage:
                     _refuse_damaged(found)
+            elif isinstance(frame, Surveyed):
+                tally.add_columns(frame)
             elif isinstance(frame, Chunk):
                 tally.add(frame)
                 rows = sum(found.tables.values()) if found else 0
@@ -79,6 +83,8 @@ class _Tally:
         self.reasons: dict[str, Counter[str]] = {}
         self.deviations: dict[str, Counter[str]] = {}
         self.missing: Counter[tuple[str, str, str]] = Counter()
+        self.columns: dict[str, dict[str, Any]] = {}
+        self.embeddings: Counter[str] = Counter()
 
     def add(self, chunk: Chunk) -> None:
         self.rows += chunk.rows
@@ -96,6 +102,14 @@ class _Tally:
         for listed in chunk.listed:
             deviations[f"{listed.kind}/{listed.column}"] += 1
 
+    def add_columns(self, surveyed: Surveyed) -> None:
+        self.embeddings.update(surveyed.dimensions)
+        told = sum(map(len, self.columns.values()))
+        self.columns[surveyed.table.lower()] = {
+            column.name: {"becomes": column.becomes, "storage": column.storage, "bytes": column.bytes}
+            for column in surveyed.columns[: max(_MOST_COLUMNS - told, 0)]
+        }
+
 
 def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]:
     rows = sum(found.tables.values())
@@ -112,6 +126,7 @@ def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]
                 "to_set_aside": tally.tables.get(name, Counter())["set_aside"],
                 "reasons": dict(tally.reasons.get(name, {})),
                 "deviations": dict(tally.deviations.get(name, {})),
+                "columns": tally.columns.get(name.lower(), {}),
             }
             for name, count in found.tables.items()
         },
@@ -119,6 +134,7 @@ def _assessment(imported: Import, found: Found, tally: _Tally) -> dict[str, Any]
             {"table": table, "reason": reason, "id": id_, "rows": count}
             for (table, reason, id_), count in tally.missing.most_common(_MOST_MISSING)
         ],
+        "embeddings": dict(tally.embeddings),
         "damage": found.damage,
         "unknown_tables": found.unknown,
         "not_executed": found.unread,

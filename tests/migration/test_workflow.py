@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import struct
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,37 @@ def test_from_file_to_report(people: People, tmp_path: Path) -> None:
     table = b"".join(ask(people, "GET", f"/{sent['id']}/report?format=csv")).decode()
     assert ["segments", "set_aside", "missing-thought", "1"] in list(csv.reader(StringIO(table)))
     assert [each["id"] for each in ask(people, "GET", "")["imports"]] == [sent["id"]]
+
+
+def test_the_assessment_tells_of_each_column(people: People, tmp_path: Path) -> None:
+    with LogoMeshFile(tmp_path / "lab.sqlite3", "S1") as file:
+        file.db.execute("ALTER TABLE segments ADD COLUMN mood")
+        file.db.execute("CREATE TABLE notes (text, number)")
+        file.db.execute("INSERT INTO notes VALUES ('ä', 1.5), (NULL, 2)")
+        file.thought()
+        file.segment(content="Text")
+        file.segment("segment_2", content="Ünï", embedding_vector=struct.pack("<3f", 1, 2, 3), mood=7)
+        file.segment("segment_3", content=b"\xff\xfe", position_in_thought=3, mood="calm")
+    sent = send(people, tmp_path / "lab.sqlite3")
+    work(sent["id"])
+    found = ask(people, "GET", f"/{sent['id']}")["assessment"]
+    columns = found["tables"]["segments"]["columns"]
+    assert columns["content"] == {
+        "becomes": "segments.content", "storage": {"text": 2, "blob": 1}, "bytes": 4 + 5 + 2,
+    }  # fmt: skip
+    assert columns["segment_id"]["becomes"] == "segments.id"
+    assert columns["thought_bubble_id"]["becomes"] == "segments.thought_id"
+    assert columns["embedding_vector"] == {
+        "becomes": "embeddings.vector", "storage": {"null": 2, "blob": 1}, "bytes": 12,
+    }  # fmt: skip
+    assert columns["mood"] == {
+        "becomes": "segments.extra.mood", "storage": {"null": 1, "integer": 1, "text": 1}, "bytes": 8 + 4,
+    }  # fmt: skip
+    assert found["tables"]["notes"]["columns"] == {
+        "text": {"becomes": "kept", "storage": {"text": 1, "null": 1}, "bytes": 2},
+        "number": {"becomes": "kept", "storage": {"real": 1, "integer": 1}, "bytes": 16},
+    }
+    assert found["embeddings"] == {"3": 1}
 
 
 def test_a_table_called_like_a_formula_does_not_run_in_the_report(people: People, tmp_path: Path) -> None:
