@@ -80,13 +80,27 @@
     follow();
   });
 
-  // A form is sent once, however often somebody clicks; after a while they may try again.
+  // A form is sent once, however often somebody clicks; after a while they may try again. What somebody wrote is
+  // only sent to a server that answers: the page that a browser shows otherwise has none of it.
   const PATIENCE = 8000;
-  addEventListener("submit", (event) => {
-    const form = event.target;
+  const answers = () => fetch("/readyz", { cache: "no-store" }).then((answer) => answer.ok, () => false);
+  let sure = null;
+  addEventListener("submit", async (event) => {
+    const { target: form, submitter } = event;
     if (event.defaultPrevented || form.method !== "post") return;
     if (form.hasAttribute("aria-busy")) { event.preventDefault(); return; }
     form.setAttribute("aria-busy", "true");
+    if ("written" in form.dataset && sure !== form) {
+      event.preventDefault();
+      const there = await answers();
+      connected(there);
+      form.removeAttribute("aria-busy");
+      if (!there) return;
+      sure = form;
+      form.requestSubmit(submitter || undefined);
+      sure = null;
+      return;
+    }
     delete form.dataset.written;
     setTimeout(() => form.removeAttribute("aria-busy"), PATIENCE);
   });
@@ -96,7 +110,7 @@
 
   // What was written and not sent: the browser asks before it is thrown away.
   addEventListener("input", ({ target }) => {
-    if (target.tagName === "TEXTAREA" && target.form?.method === "post") target.form.dataset.written = "";
+    if (target.form?.method === "post" && target.form.querySelector("textarea")) target.form.dataset.written = "";
   });
   addEventListener("beforeunload", (event) => {
     if (document.querySelector("form[data-written]")) event.preventDefault();

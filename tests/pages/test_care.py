@@ -152,6 +152,15 @@ def test_a_server_that_is_away_is_told_and_the_words_stay(
     page.locator("article.segment").get_by_role("link", name="Edit").click()
     expect(page.locator("article.segment").get_by_label("Title")).to_be_visible()
     expect(page.get_by_text("The server does not answer.")).to_be_hidden()
+
+    # Nor is it sent to nobody
+    page.context.set_offline(True)
+    page.locator("#thought").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert").filter(has_text="The server does not answer.")).to_be_visible()
+    expect(page.locator("#thought").get_by_label("Description")).to_have_value("Half a sentence")
+    page.context.set_offline(False)
+    page.locator("#thought").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
     errors[:] = [error for error in errors if "INTERNET_DISCONNECTED" not in error and "htmx:" not in error]
 
 
