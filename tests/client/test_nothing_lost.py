@@ -355,6 +355,29 @@ def test_unsent_edits_below_a_thought_that_leaves_the_scope_reach_the_server(
     assert b.sql("SELECT segment_id FROM segments") == [("s1",)]
 
 
+def test_a_filter_that_changes_while_a_pull_is_under_way_counts_from_the_next_one_on(
+    laptop: Make, people: People
+) -> None:
+    a, b = _scoped(laptop, people)
+    apply = b.file.apply
+
+    def meanwhile(*args: Any, **options: Any) -> int:
+        b.file.set_scope(b.space, {"tag": ["tag_b"]})
+        return apply(*args, **options)
+
+    b.file.apply = meanwhile  # type: ignore[method-assign]
+    b.sync(proof=False)
+    b.file.apply = apply  # type: ignore[method-assign]
+    b.sync(proof=False)
+    assert b.sql("SELECT thought_bubble_id FROM thoughts") == [("t1",)]
+    a.thought("t2")
+    a.link("t2", "tag_b")
+    a.synced()
+    b.sync(proof=False)
+    assert b.sql("SELECT thought_bubble_id FROM thoughts ORDER BY 1") == [("t1",), ("t2",)]
+    b.synced()
+
+
 def test_what_is_hung_on_an_own_thought_that_left_the_file_reaches_the_server(
     laptop: Make, people: People
 ) -> None:

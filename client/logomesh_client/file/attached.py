@@ -429,16 +429,27 @@ class LogoMeshFile:
         Returns how many records changed. Then `advance`. `anew`: the server's word counts, however old."""
         return self._incoming.apply(self.link(space).number, changes, anew)
 
-    def advance(self, space: str, *, cursor: str, epoch: str, head: int, more: bool) -> None:
-        """Everything up to this cursor was applied. `more`: the pull is not at its end."""
+    def advance(
+        self,
+        space: str,
+        *,
+        cursor: str,
+        epoch: str,
+        head: int,
+        more: bool,
+        scope: dict[str, Any] | None = None,
+    ) -> None:
+        """Everything up to this cursor was applied. `more`: the pull is not at its end. `scope`: the filter
+        with which it was asked for, where another may have been set since."""
         link = self.link(space)
+        asked = None if scope is None else json.dumps(scope)
         if more:
-            self._set(space, "cursor = ?, epoch = ?", cursor, epoch)
+            self._set(space, "cursor = ?, epoch = ?, pulled_scope = coalesce(?, scope)", cursor, epoch, asked)
             return
         if link.pulled and head > link.seen:
             self._outgoing.store_deletions(link.number)
-        self._set(space, "cursor = ?, epoch = ?, seen = ?, pulled = 1, pulled_scope = scope",
-                  cursor, epoch, head)  # fmt: skip
+        self._set(space, "cursor = ?, epoch = ?, seen = ?, pulled = 1, pulled_scope = coalesce(?, scope)",
+                  cursor, epoch, head, asked)  # fmt: skip
         if self.is_ahead(space):
             self.set_ahead(space, False)
         release_held(self._store, self._rows, link.number)
@@ -461,7 +472,7 @@ class LogoMeshFile:
             self._set(space, "cursor = NULL, pulled = 0, anew = ?", reason)
 
     def scope_changed(self, space: str) -> bool:
-        """Whether the filter was changed since the last pull."""
+        """Whether the filter is another than the cursor's."""
         return bool(
             self._store.value(
                 "SELECT scope <> pulled_scope FROM logomesh_sync_spaces WHERE space = ?", (space,)

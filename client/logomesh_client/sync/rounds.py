@@ -128,6 +128,10 @@ def sync_once(
     return report
 
 
+_Asked = tuple[Pull, dict[str, Any]]
+"""A page, and the filter that it was asked for with."""
+
+
 class _Round:
     def __init__(
         self, file: LogoMeshFile, server: Server, space: str, layout: bool, proof: bool,
@@ -138,7 +142,7 @@ class _Round:
         self.report = SpaceReport(space)
         self.verdict: Verdict | None = None
         self.limit = 1_000
-        self._following: Pull | None = None
+        self._following: _Asked | None = None
         """The next page, on its way already."""
 
     def run(self) -> SpaceReport:
@@ -195,7 +199,8 @@ class _Round:
                 prove(self.file, self.server, self.space)
             if trouble or self._next() is None:
                 break
-        if trouble is None and self.proof and not self.file.unsent(self.space):
+        settled = not (self.file.unsent(self.space) or self.file.scope_changed(self.space))
+        if trouble is None and self.proof and settled:
             self.verdict = prove(self.file, self.server, self.space)
             self.report.proved = self.verdict.equal
         return trouble or self._standing()
@@ -274,7 +279,7 @@ class _Round:
         try:
             while True:
                 link = self.file.link(self.space)
-                pull = self._following or self._ask(link.cursor)
+                pull, scope = self._following or self._ask(link.cursor)
                 self._following = None
                 try:
                     self.report.received += self.file.apply(
@@ -286,22 +291,24 @@ class _Round:
                         raise
                     continue
                 self.file.advance(
-                    self.space, cursor=pull.cursor, epoch=pull.epoch, head=pull.head, more=pull.more
-                )
+                    self.space, cursor=pull.cursor, epoch=pull.epoch, head=pull.head, more=pull.more,
+                    scope=scope,
+                )  # fmt: skip
                 if not pull.more:
                     return
         finally:
             if self._following is not None:
-                self._following.close()
+                self._following[0].close()
                 self._following = None
 
-    def _ask(self, cursor: str | None) -> Pull:
-        scope: Scope = self.file.link(self.space).scope or None
+    def _ask(self, cursor: str | None) -> _Asked:
+        wanted = self.file.link(self.space).scope
+        scope: Scope = wanted or None
         if cursor is not None and not self.file.scope_changed(self.space):
             scope = None  # the cursor has its own
         elif cursor is not None and scope is None:
             scope = "all"
-        return self.server.changes(self.space, cursor, scope=scope)
+        return self.server.changes(self.space, cursor, scope=scope), wanted
 
     def _asking_on(self, pull: Pull) -> Iterator[dict[str, Any]]:
         """The changes of a page; at its end the next one is asked for, while the file takes this one."""
@@ -310,4 +317,4 @@ class _Round:
             if not self.file.is_ahead(self.space):
                 self.file.set_ahead(self.space, True)
             self._following = self._ask(pull.cursor)
-            self._following.begin()
+            self._following[0].begin()
