@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -650,3 +652,22 @@ def test_a_filter_names_a_tag_as_people_know_it(machine: Any) -> None:
 def test_rules_are_shown(machine: Any) -> None:
     one = machine("desk")
     assert "what is tagged project goes to Shared" in one.run("profiles", "--rule", "project=Shared")
+
+
+def test_a_resolver_that_says_nothing_holds_nobody_up(machine: Any) -> None:
+    one = machine("desk")
+    home = space(one, "No answer")
+    path = one.file("mine.sqlite3", "One")
+    one.run("attach", path, "--home", home)
+    found, ended = threading.Event(), []
+
+    def searching(*what: Any, **options: Any) -> Any:
+        found.wait(50)
+        ended.append(what)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    with patch("socket.getaddrinfo", searching):
+        [shown] = one.json("status")["files"][0]["spaces"]
+        assert ended == []
+        found.set()
+    assert (shown["head"], shown["behind"], shown["state"]) == (None, None, "online")

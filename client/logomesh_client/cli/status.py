@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,10 +16,12 @@ from logomesh_client.cli.options import some_files, with_desk
 from logomesh_client.cli.saying import ago, count, iso
 from logomesh_client.cli.several import each_file
 from logomesh_client.file import Link, LogoMeshFile, State
-from logomesh_client.profiles import SyncMode
+from logomesh_client.profiles import Profile, SyncMode
 from logomesh_client.secrets import SecretsAway
-from logomesh_client.wire import BadToken, Server, WireError
+from logomesh_client.wire import BadToken, WireError
 
+_SOON: Final = 6.0
+"""Seconds that `status` waits for all servers together."""
 _COLORS = {
     State.ONLINE: "green",
     State.DEGRADED: "yellow",
@@ -87,19 +92,26 @@ def _space(desk: Desk, file: LogoMeshFile, link: Link, heads: dict[str, int]) ->
 def _heads(desk: Desk, file: LogoMeshFile) -> dict[str, int]:
     """Space -> its version on the server, of those that can be reached soon."""
     heads: dict[str, int] = {}
+    asking = []
     for url in dict.fromkeys(link.server for link in file.links()):
         profile = desk.profile_of(url, file.path)
         if profile is None or profile.sync_mode is SyncMode.LOCAL_ONLY:
             continue
-        try:
-            token = desk.secrets.get(profile.secret_name)
-            if token is None:
-                continue
-            with Server(url, token, ca=profile.ca, timeouts=QUICK) as server:
-                heads |= {one["id"]: one["head"] for one in server.spaces() if one["head"] is not None}
-        except (WireError, BadToken, SecretsAway):
-            continue
-    return heads
+        with suppress(SecretsAway):
+            if (token := desk.secrets.get(profile.secret_name)) is not None:
+                asking.append(threading.Thread(target=_ask, args=(profile, token, heads), daemon=True))
+    until = time.monotonic() + _SOON
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join(max(0.0, until - time.monotonic()))
+    return dict(heads)
+
+
+def _ask(profile: Profile, token: str, heads: dict[str, int]) -> None:
+    """In a thread of its own: no timeout ends the system's search for the address of a name."""
+    with suppress(WireError, BadToken), profile.server(token, timeouts=QUICK) as server:
+        heads |= {one["id"]: one["head"] for one in server.spaces() if one["head"] is not None}
 
 
 def _say(
