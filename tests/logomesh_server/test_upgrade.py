@@ -131,9 +131,10 @@ def test_people_with_unsent_work_go_through_an_upgrade(
 
     older = manage(data, "database", "test")
     assert (older.returncode, "older LogoMesh Server" in older.stdout) == (0, True), older.stdout
-    serving = Serving(data, serving.port).until_ready()
+    serving = Serving(data, serving.port).until_ready(times=2)
     try:
-        assert "of this version" in manage(data, "database", "test").stdout
+        newest = manage(data, "database", "test").stdout
+        assert "of this version" in newest, newest
         # The desk keeps the client of before; in the train the client, too, is upgraded with work unsent.
         desk.logomesh("sync")
         train.client = ROOT / "client"
