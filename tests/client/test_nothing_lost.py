@@ -240,6 +240,16 @@ def test_a_conflict_that_somebody_else_decided_first_needs_no_attention(laptop: 
     assert "12 mg/day, says Ben" in str(b.file.rescue())  # and the words are not lost
 
 
+def test_a_decision_of_a_conflict_that_is_gone_needs_no_attention(laptop: Make) -> None:
+    a = laptop()
+    a.synced()
+    a.file.resolve(a.space, "01a00000-0000-7000-8000-000000000001", {"set": {"title": "Decided"}})
+    a.sync()
+    assert a.synced().state.value == "online"
+    (kept,) = a.file.rescue()
+    assert (kept["reason"], kept["change"]["set"]) == ("not-found", {"set": {"title": "Decided"}})
+
+
 # Several spaces
 
 

@@ -370,7 +370,9 @@ class LogoMeshFile:
                 "SELECT id, body FROM logomesh_sync_outbox WHERE space = ? AND kind = ?",
                 (link.number, CONFLICT),
             ).fetchall():  # the server may have forgotten the conflict
-                self._rows.set_aside(link.number, CONFLICT, id_, orjson.loads(body), "server-restored")
+                self._rows.set_aside(
+                    link.number, CONFLICT, id_, {"change": orjson.loads(body)}, "server-restored"
+                )
             for kind, id_ in rows:
                 if (table := self._store.by_number.get(kind)) and (key := self._rows.key_of(table, id_)):
                     self._rows.set_mark(kind, key)
@@ -599,7 +601,7 @@ class LogoMeshFile:
             if kind != CONFLICT:
                 self._rows.set_mark(kind, key)
                 continue
-            self._rows.set_aside(link.number, kind, id_, orjson.loads(body), reason)
+            self._rows.set_aside(link.number, kind, id_, {"change": orjson.loads(body)}, reason)
             decisions += 1
         self._store.db.execute("DELETE FROM logomesh_sync_waiting WHERE space = ?", (link.number,))
         return decisions

@@ -41,6 +41,8 @@ _PARENTS: Final = frozenset({NUMBERS["thoughts"], _SEGMENTS, _TAGS})
 _AT_ONCE: Final = 1_000
 """Changes in a push."""
 _ALL: Final = 2**63 - 1
+_DECIDED: Final = frozenset({"conflict-resolved", "not-found"})
+"""Why the server takes no decision of a conflict: somebody was first, or it is gone with its record."""
 
 
 def uuid7() -> str:
@@ -557,8 +559,8 @@ class Outgoing:
         if reason == "change-id-reused" and table:
             self.rows.set_mark(kind, key)  # sent anew, under an id of its own
             return
-        if reason == "conflict-resolved":  # somebody was first
-            self.rows.set_aside(ledger.space, kind, id_, change, reason)
+        if kind == CONFLICT and reason in _DECIDED:
+            self.rows.set_aside(ledger.space, kind, id_, {"change": change}, reason)
             self._stop_waiting(kind, id_)
             return
         detail = str(error.get("detail") or error.get("title") or "")
