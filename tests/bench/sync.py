@@ -206,15 +206,18 @@ def _raw_upsert(server: Served, records: dict[str, dict[str, Any]]) -> float:
 # --- pulls ----------------------------------------------------------------------------------------------
 
 
-def fill(server: Served, name: str, count: int) -> str:
-    """A space with so many records in change sets of 1,000, written past HTTP because only reading counts."""
+def fill(server: Served, name: str, count: int, own_ids: Sequence[str] | None = None) -> str:
+    """A space with so many records in change sets of 1,000, written past HTTP because only reading counts.
+
+    Their ids follow one another, unless `own_ids` says otherwise.
+    """
     space, rng = server.space(name), random.Random(2)
     with server.database() as db:
         person = db.execute("SELECT owner_id FROM workspaces_space WHERE id = %s", [space]).fetchone()
         sample = [{**empty_record("thoughts"), **thought(rng)} for _ in range(BATCH)]
         pool = _long_prose(rng, 620 * min(count, 100_000))
         copy = packing.copy_statement("thoughts")
-        for version, batch in enumerate(batches(ids(count)), 1):
+        for version, batch in enumerate(batches(own_ids or ids(count)), 1):
             places = [620 * (BATCH * version + n) % (len(pool) - 620) for n in range(len(batch))]
             texts = [pool[at : at + 620] for at in places]
             records = [sample[n] | {"description": text} for n, text in enumerate(texts)]
