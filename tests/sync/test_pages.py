@@ -378,6 +378,10 @@ def test_an_import_is_told_as_one_however_many_pieces_it_came_in(eva: Device, pe
     [found] = timeline.latest([people.space.pk], 1)
     assert found.brought["thoughts"] == 5
 
+    # Nor does it hide what was before it
+    _, before = timeline.latest([people.space.pk], 2)
+    assert before.lines[0].title == "Sleep"
+
 
 @pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "2025-02-30", "x", ""])
 def test_any_day_may_be_asked_for(eva: Device, people: People, day: str) -> None:
