@@ -152,8 +152,10 @@ class Desk:
     def _known(self) -> dict[Path, str]:
         """File -> the id of the profile that it was attached with."""
         try:
-            found = orjson.loads(_known_files().read_bytes())
-            return {_path(path): str(profile) for path, profile in found["files"].items()}
+            files = orjson.loads(_known_files().read_bytes())["files"]
+            if isinstance(files, list):  # the version before noted no profiles
+                files = dict.fromkeys(files, "")
+            return {_path(path): str(profile) for path, profile in files.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError):
