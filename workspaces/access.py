@@ -87,6 +87,7 @@ _ROLES_IN: Final = """
     FROM workspaces_space s JOIN grants g ON g.space_id = s.id
     JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = g.person_id
     WHERE s.workspace_id = %(workspace)b AND (s.kind = 'shared' OR s.owner_id = g.person_id)
+      AND (%(person)b::uuid IS NULL OR g.person_id = %(person)b)
     GROUP BY s.id, g.person_id"""
 _WORKSPACES: Final = """
     SELECT w.id, w.name, m.role FROM workspaces_workspace w
@@ -125,9 +126,9 @@ def visible_spaces(caller: Caller) -> list[OpenSpace]:
     return [_open(row) for row in rows]
 
 
-def roles_in(workspace_id: UUID) -> dict[tuple[UUID, UUID], str]:
-    """The role of each person in each space of a workspace, by space and person."""
-    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "codes": CODES})
+def roles_in(workspace_id: UUID, person_id: UUID | None = None) -> dict[tuple[UUID, UUID], str]:
+    """The role of each person, or of one, in each space of a workspace, by space and person."""
+    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "person": person_id, "codes": CODES})
     return {(space, person): ROLES[rank - 1] for space, person, rank in rows}
 
 

@@ -53,6 +53,7 @@ from workspaces.problems import (
     NotAllowed,
     NotFound,
     PrivateSpace,
+    Problem,
     StillShared,
 )
 from workspaces.roles import ROLES, Act, WorkspaceAct
@@ -255,11 +256,29 @@ def set_member_role(workspace_id: Id, email: str, role: str, *, by: By) -> Membe
     """
     email, role = email_address(email), one_of(role, "role", WorkspaceRole.values)
     with _changing_workspace(workspace_id, by) as workspace:
-        person = Person.objects.filter(email=email).first()
-        if person is None:
-            return _invite(workspace, email, role, by=by)
-        _drop_invitations(workspace, email, space=None)
-        return _set_membership(workspace, person, role, by=by)
+        return _set_member_role(workspace, email, role, by=by)
+
+
+def set_member_roles(
+    workspace_id: Id, wanted: Iterable[tuple[str, str]], *, by: By
+) -> list[Membership | Invited | Problem]:
+    """`set_member_role` for many (address, role), in one transaction; what refuses one keeps no other.
+
+    Raises `LastOwner` where all of it together would leave a shared space without an owner.
+    """
+    outcomes: list[Membership | Invited | Problem] = []
+    with _changing_workspace(workspace_id, by) as workspace:
+        for address, role in wanted:
+            try:
+                with transaction.atomic():
+                    email, role = email_address(address), one_of(role, "role", WorkspaceRole.values)
+                    outcomes.append(_set_member_role(workspace, email, role, by=by))
+                    if not _has_manager(workspace):
+                        outcomes.pop()
+                        raise LastManager
+            except Problem as problem:
+                outcomes.append(problem)
+    return outcomes
 
 
 def invite(workspace_id: Id, email: str, role: str, *, by: By) -> Invited:
@@ -345,8 +364,13 @@ class Leaving:
 
 def leaving(workspace_id: Id, email: str, *, by: By) -> Leaving:
     """What `let_leave` would do. Raises `NotFound`."""
-    with _changing_workspace(workspace_id, by) as workspace:
-        return _leaving(workspace, _member(workspace, email).person)
+    caller = _caller(by)
+    workspace = Workspace.objects.filter(pk=id_of(workspace_id)).first()
+    if workspace is None:
+        raise NotFound
+    if caller is not None:
+        open_workspace(caller, workspace.pk, WorkspaceAct.MANAGE)
+    return _leaving(workspace, _member(workspace, email).person)
 
 
 def let_leave(workspace_id: Id, email: str, heir: str = "", *, by: By) -> Leaving:
@@ -789,6 +813,14 @@ def _revoke(device: Device, *, by: By) -> None:
 
 def _has_manager(workspace: Workspace) -> bool:
     return Membership.objects.filter(workspace=workspace, role=WorkspaceRole.MANAGER).exists()
+
+
+def _set_member_role(workspace: Workspace, email: str, role: str, *, by: By) -> Membership | Invited:
+    person = Person.objects.filter(email=email).first()
+    if person is None:
+        return _invite(workspace, email, role, by=by)
+    _drop_invitations(workspace, email, space=None)
+    return _set_membership(workspace, person, role, by=by)
 
 
 def _set_membership(workspace: Workspace, person: Person, role: str, *, by: By) -> Membership:

@@ -365,3 +365,18 @@ class _count_statements:
 def test_workspace_names_need_not_be_unique(people: People):
     again = actions.create_workspace(people.workspace.name, by=people.ana.person)
     assert Workspace.objects.filter(name=again.name).count() == 2
+
+
+def test_of_a_list_each_is_done_or_refused_for_itself(people: People) -> None:
+    wanted = [
+        ("new@lab.example", "member"),
+        (people.ana.email, "guest"),
+        ("nobody", "member"),
+        (people.ben.email, "manager"),
+        (people.ana.email, "member"),
+    ]
+    outcomes = actions.set_member_roles(people.workspace.pk, wanted, by=people.ana.person)
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [actions.Invited, LastManager, InvalidValue, Membership, Membership]
+    roles = dict(Membership.objects.filter(workspace=people.workspace).values_list("person__email", "role"))
+    assert (roles[people.ana.email], roles[people.ben.email]) == ("member", "manager")

@@ -98,19 +98,19 @@ def _expected(workspace: Workspace, lines: list[Line]) -> Iterator[Verdict]:
         yield Verdict(line, outcome)
 
 
-def _invited(request: HttpRequest, workspace: Workspace, lines: list[Line]) -> Iterator[Verdict]:
-    """Each line for itself: one that is refused keeps no other from being done."""
+def _invited(request: HttpRequest, workspace: Workspace, lines: list[Line]) -> list[Verdict]:
+    """What was done line by line. A line that is refused keeps no other from being done."""
     by, base = person_of(request), settings.PUBLIC_URL or request.build_absolute_uri("/")
+    sound = [(line.email, line.role) for line in lines if not line.problem]
+    outcomes = iter(actions.set_member_roles(workspace.pk, sound, by=by))
+    verdicts = []
     for line in lines:
-        if line.problem:
-            yield Verdict(line, line.problem)
-            continue
-        try:
-            outcome = actions.set_member_role(workspace.pk, line.email, line.role, by=by)
-        except Problem as problem:
-            yield Verdict(line, in_words(problem))
-            continue
+        outcome = None if line.problem else next(outcomes)
         if isinstance(outcome, Invited):
-            yield Verdict(line, _("Invited."), deliver(outcome, workspace.name, str(by), base))
+            link = deliver(outcome, workspace.name, str(by), base)
+            verdicts.append(Verdict(line, _("Invited."), link))
+        elif isinstance(outcome, Problem):
+            verdicts.append(Verdict(line, in_words(outcome)))
         else:
-            yield Verdict(line, _("Is in the workspace."))
+            verdicts.append(Verdict(line, line.problem or _("Is in the workspace.")))
+    return verdicts

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.postgres.aggregates import StringAgg
 from django.db import transaction
-from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -42,7 +42,9 @@ from workspaces.models import (
     Membership,
     Person,
     Space,
+    SpaceGroupPermission,
     SpaceKind,
+    SpaceUserPermission,
     Workspace,
     WorkspaceRole,
 )
@@ -103,9 +105,18 @@ class Members(ManagedAdmin):
         ).order_by()
         count = theirs.values("owner").annotate(n=Count("pk")).values("n")
         seen = Device.objects.filter(person=OuterRef("person")).order_by().values("person")
+        person = OuterRef(OuterRef("person"))
+        held = Space.objects.filter(
+            Exists(SpaceUserPermission.objects.filter(content_object=OuterRef("pk"), user=person))
+            | Exists(SpaceGroupPermission.objects.filter(content_object=OuterRef("pk"), group__user=person)),
+            kind=SpaceKind.SHARED,
+            workspace=OuterRef("workspace"),
+        ).order_by()
+        roles = held.values("workspace").annotate(n=Count("pk")).values("n")
         rows: QuerySet[Membership] = super().in_sight(request)
         return rows.select_related("person", "workspace").annotate(
             private_count=Coalesce(Subquery(count), 0),
+            n_roles=Coalesce(Subquery(roles), 0),
             seen_at=Subquery(seen.annotate(at=Max("last_seen_at")).values("at")),
         )
 
@@ -183,13 +194,15 @@ class Members(ManagedAdmin):
     def role_label(self, obj: Membership) -> str:
         return obj.role
 
-    @display(description=gettext_lazy("roles in shared spaces"))
-    def shared_spaces(self, obj: Membership) -> int:
-        return sum(1 for _name in self._roles(obj))
+    @display(description=gettext_lazy("roles in shared spaces"), ordering="n_roles")
+    def shared_spaces(self, obj: Any) -> int:
+        return int(obj.n_roles)
 
     @display(description=gettext_lazy("roles in shared spaces"))
     def roles(self, obj: Membership) -> str:
-        return ", ".join(f"{name} ({role})" for name, role in sorted(self._roles(obj))) or "–"
+        held = {space: role for (space, _person), role in roles_in(obj.workspace_id, obj.person_id).items()}
+        shared = Space.objects.filter(pk__in=held, kind=SpaceKind.SHARED).order_by("name")
+        return ", ".join(f"{space.name} ({held[space.pk]})" for space in shared) or "–"
 
     @display(description=gettext_lazy("private spaces"), ordering="private_count")
     def private_spaces(self, obj: Any) -> int:
@@ -197,20 +210,6 @@ class Members(ManagedAdmin):
 
     since_then = moment_of("since", gettext_lazy("since"))
     seen = moment_of("seen_at", gettext_lazy("last seen"), F("seen_at").asc(nulls_first=True))
-
-    def _roles(self, obj: Membership) -> list[tuple[str, str]]:
-        """One query a workspace and page, not one a row."""
-        if not hasattr(obj.workspace, "_shared_roles"):
-            shared = dict(
-                Space.objects.filter(workspace=obj.workspace, kind=SpaceKind.SHARED).values_list("pk", "name")
-            )
-            held: dict[Any, list[tuple[str, str]]] = {}
-            for (space, person), role in roles_in(obj.workspace_id).items():
-                if space in shared:
-                    held.setdefault(person, []).append((shared[space], role))
-            obj.workspace._shared_roles = held  # type: ignore[attr-defined]
-        found: list[tuple[str, str]] = obj.workspace._shared_roles.get(obj.person_id, [])  # type: ignore[attr-defined]
-        return found
 
 
 class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
