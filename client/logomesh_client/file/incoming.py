@@ -36,8 +36,8 @@ from logomesh_client.records import TYPES, Record
 _PARENTS = frozenset(NUMBERS[name] for name in ("thoughts", "segments", "tags"))
 _TAGS = NUMBERS["tags"]
 _MOST_IN_BATCH: Final = 6_000
-"""Each costs some 6 KB of memory. A page of 10,000 ends within the second batch, so the next page is asked for
-before that is written."""
+"""Each costs some 6 KB of memory. A page of 10,000 ends within the second batch, so the next page is asked
+for before that is written."""
 _LARGEST_BATCH: Final = 16 * 1024 * 1024
 _LONGEST_BATCH: Final = 1.0
 """Seconds after which what came over a slow line is applied, and not waited for more."""
