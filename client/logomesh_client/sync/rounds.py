@@ -19,6 +19,8 @@ _MOST_TURNS = 4
 """How often a round sends again what the pull set free, before it leaves the rest to the next round."""
 _MOST_CUTS = 4
 """How often in a round a pull is begun again, each time with an eighth of the page."""
+_WORTH_WORKING_AHEAD = 50
+"""Changes in a push during which the next one is worked out; over a bad line there are few, and time."""
 _TOO_MUCH = frozenset({"push-too-large", "body-too-large", "malformed"})
 
 
@@ -246,7 +248,7 @@ class _Round:
     def _exchange(self, push: Push) -> PushAnswer:
         """Send; where more will follow, work out meanwhile what that is."""
         most = getattr(getattr(self.server, "push_pace", None), "size", None)
-        if most is None or len(push.changes) < most:
+        if most is None or len(push.changes) < max(most, _WORTH_WORKING_AHEAD):
             return self.server.push(push.space, push.epoch, push.seen, push.changes)
         with ThreadPoolExecutor(1, "sending") as other:
             sending = other.submit(self.server.push, push.space, push.epoch, push.seen, push.changes)
