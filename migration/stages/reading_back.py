@@ -32,6 +32,7 @@ LONG: Final = b"\xff" * HASH_BYTES
 _LONG_BYTES: Final = 8_000
 _AT_A_TIME: Final = 200
 _LONG_AT_A_TIME: Final = 4
+_EACH_KEY: Final = f"generate_series(0, octet_length(%(keys)b::bytea) / {KEY_BYTES} - 1) AS w(n)"
 
 
 def _spelled(field: Field) -> str:
@@ -90,16 +91,25 @@ def _hash_query(type_: RecordType) -> str:
     usual = ", ".join(f"'{text}'" for text in extras)
     simple.append(f"t.extra IN ({usual})")
     hashed = f"substr(sha256(convert_to(concat({', '.join(document)}, '}}'), 'UTF8')), 1, {HASH_BYTES})"
-    # LIMIT 1: ask the index for each key. Else PostgreSQL may read the whole table for every chunk.
     return f"""
         SELECT string_agg(coalesce(h.hash, '\\x{UNKNOWN.hex()}'), '' ORDER BY w.n)
-        FROM generate_series(0, octet_length(%(keys)b::bytea) / {KEY_BYTES} - 1) AS w(n)
+        FROM {_EACH_KEY}
         LEFT JOIN LATERAL (
             SELECT CASE WHEN {_length(type_)} > {_LONG_BYTES} THEN '\\x{LONG.hex()}'::bytea
                         WHEN {" AND ".join(simple)} THEN {hashed} END AS hash
-            FROM {TABLES[type_.name].name} t
-            WHERE t.space_id = %(space)b AND NOT t.deleted
-              AND t.key = substr(%(keys)b::bytea, {KEY_BYTES} * w.n + 1, {KEY_BYTES}) LIMIT 1) h ON true"""
+            {_record_of_key(type_)}) h ON true"""
+
+
+def _record_of_key(type_: RecordType) -> str:
+    """SQL behind SELECT: the live record of one key.
+
+    LIMIT 1: the index is asked for each key by itself. Else PostgreSQL may read the whole table, or, where
+    it is given many keys at once, the whole index.
+    """
+    return (
+        f"FROM {TABLES[type_.name].name} t WHERE t.space_id = %(space)b AND NOT t.deleted"
+        f" AND t.key = substr(%(keys)b::bytea, {KEY_BYTES} * w.n + 1, {KEY_BYTES}) LIMIT 1"
+    )
 
 
 def _length(type_: RecordType) -> str:
@@ -115,8 +125,8 @@ def _length(type_: RecordType) -> str:
 def _whole_query(type_: RecordType) -> str:
     columns = ", ".join(_as_in_feed(field) for field in type_.fields)
     return (
-        f"SELECT t.key, t.version, t.id, {columns}, t.extra::text FROM {TABLES[type_.name].name} t"
-        " WHERE t.space_id = %(space)b AND t.key = ANY(%(keys)b) AND NOT t.deleted"
+        f"SELECT t.key, t.version, t.id, {columns}, t.extra::text"
+        f" FROM {_EACH_KEY} JOIN LATERAL (SELECT t.* {_record_of_key(type_)}) t ON true"
     )
 
 
@@ -145,7 +155,7 @@ def whole_hashes(
 ) -> Iterator[tuple[bytes, int, bytes]]:
     """(key, version, hash) of each of these records that lives, in any order; `long`: each may be large."""
     size = _LONG_AT_A_TIME if long else _AT_A_TIME
-    rows = cursor().stream(_WHOLE[type_], {"space": space_id, "keys": list(keys)}, size=size)
+    rows = cursor().stream(_WHOLE[type_], {"space": space_id, "keys": b"".join(keys)}, size=size)
     while some := list(islice(rows, size)):
         found, versions, *columns = zip(*some, strict=True)
         yield from zip(found, versions, hashes(_sheet(type_, columns)), strict=True)
