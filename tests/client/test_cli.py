@@ -290,11 +290,11 @@ def test_what_a_round_met_is_found_in_the_server_s_log(machine: Any, serving: Se
         return [line["message"] for line in lines if line.get("request_id") == id_]
 
     for method in ("GET", "POST"):  # nothing to send, then something
-        [found] = one.json("sync", file, exits=1, LOGOMESH_TOKEN=unknown)["files"][0]["spaces"]
+        [found] = one.json("sync", file, exits=4, LOGOMESH_TOKEN=unknown)["files"][0]["spaces"]
         assert found["state"] == "attention"
         [line] = logged(found["request_id"])
         assert line.startswith(f"{method} api/v1/") and line.endswith(": 401")
-        assert "(request " in one.run("sync", file, exits=1, LOGOMESH_TOKEN=unknown)
+        assert "(request " in one.run("sync", file, exits=4, LOGOMESH_TOKEN=unknown)
         write(file, "After")
     assert unknown not in serving.said + one.said
     [found] = one.json("sync", file)["files"][0]["spaces"]

@@ -167,7 +167,7 @@ def test_two_accounts_on_one_server(machine: Any, serving: Serving) -> None:
     login = ("login", serving.url, "--email", "ben@lab.example", "--password-stdin", "--name", "ben's")
     one.run(*login, given=PASSWORD + "\n")
     assert len(one.json("profiles")) == 2
-    home = one.json("spaces", "--create", "Of ben", "--profile", "ben's")[0]["id"]
+    home = space(one, "Of ben", "--profile", "ben's")
     path = one.file("bens.sqlite3", "Ben's")
     one.run("attach", path, "--home", home, "--profile", "ben's")
     write(path, "Another")
@@ -175,7 +175,7 @@ def test_two_accounts_on_one_server(machine: Any, serving: Serving) -> None:
     assert one.json("status")["files"][0]["spaces"][0]["behind"] == 0
     one.run(*login, given=PASSWORD + "\n")  # the file gets a new token: of ben, not of the default profile
     one.run("sync")
-    assert one.json("spaces", "--profile", "ben's")[0]["thoughts"] == 2
+    assert next(s for s in one.json("spaces", "--profile", "ben's") if s["id"] == home)["thoughts"] == 2
     one.run("login", serving.url, "--email", "ana@lab.example", "--password-stdin", "--name", "lab",
             given=PASSWORD + "\n")  # fmt: skip
     one.run("sync")
@@ -217,7 +217,7 @@ def test_local_only_asks_the_server_for_nothing(machine: Any) -> None:
             assert "local-only" in str(one.json(*command, exits=2)) + one.said, command
     one.run("profiles", "--mode", "hybrid")
     one.run("sync")
-    assert one.json("spaces")[0]["thoughts"] == 2
+    assert has(one, home, 2)()
 
 
 def test_remote_only_keeps_no_file(machine: Any) -> None:
