@@ -16,10 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models import WORKING, Import, State
+from sync.admin import within_sight
 from sync.figures import conflicts_by_day, growth, open_conflicts, pushes_by_day, stored_bytes
 from sync.following import followed
 from workspaces.admin import managed
-from workspaces.models import Device, Invitation, Membership, Space
+from workspaces.models import Invitation, Membership, Space
 
 DAYS: Final = 30
 CHART_HEIGHT: Final = 80
@@ -84,7 +85,7 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
     mine = managed(request)
     workspaces, spaces = mine.visible(), mine.shared_spaces()
     members = Membership.objects.filter(workspace__in=workspaces)
-    devices = Device.objects.filter(person__in=mine.visible_people().values("pk"), revoked_at=None)
+    devices = within_sight(mine).filter(revoked_at=None)
     seen = devices.filter(last_seen_at__gte=now() - timedelta(days=7)).count()
     waiting = Invitation.objects.filter(workspace__in=workspaces, accepted_at=None, expires_at__gt=now())
     n_waiting = waiting.count()

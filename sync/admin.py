@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -17,13 +17,26 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from sync.following import BEHIND, OPEN_CONFLICTS
-from sync.models import DeviceTrouble, SpaceHead, SpaceSize
+from sync.models import DeviceCursor, DeviceTrouble, SpaceHead, SpaceSize
 from sync.troubles import LATELY
 from workspaces.admin.people import Devices, DeviceState, Members
-from workspaces.admin.site import managed, moment_of, site
+from workspaces.admin.site import Managed, managed, moment_of, site
 from workspaces.admin.spaces import Spaces
 from workspaces.models import Device, Membership, Space, SpaceKind
 from workspaces.templatetags.times import moment
+
+
+def within_sight(mine: Managed) -> QuerySet[Device]:
+    """Devices that a manager may know of.
+
+    Of people who are in no other workspace all; of others those that have pulled from a shared space here.
+    """
+    if mine.sees_all:
+        return Device.objects.all()
+    here = DeviceCursor.objects.filter(device=OuterRef("pk"), space__in=mine.shared_spaces())
+    return Device.objects.filter(
+        Q(person__in=mine.own_people()) | Q(Exists(here), person__in=mine.visible_people())
+    )
 
 
 class Health(admin.SimpleListFilter):
@@ -44,8 +57,7 @@ class OfClient(DropdownFilter):
     parameter_name = "client"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        people = managed(request).visible_people().values("pk")
-        clients = Device.objects.filter(person__in=people).exclude(client="").order_by("client")
+        clients = within_sight(managed(request)).exclude(client="").order_by("client")
         return [(client, client) for client in clients.values_list("client", flat=True).distinct()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
@@ -68,14 +80,15 @@ class FollowedDevices(Devices):
     )  # fmt: skip
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Device]:
-        counted = list(managed(request).shared_spaces().values_list("pk", flat=True))
+        mine = managed(request)
+        counted = list(mine.shared_spaces().values_list("pk", flat=True))
         lately = DeviceTrouble.objects.filter(
             device=OuterRef("pk"), space__in=counted, at__gt=now() - LATELY
         ).order_by()
         summed = lately.values("device")
         return (
-            super()
-            .in_sight(request)
+            within_sight(mine)
+            .select_related("person", "made_by")
             .annotate(
                 n_behind=RawSQL(BEHIND, (counted,)),  # noqa: S611 - both are literals
                 n_conflicts=RawSQL(OPEN_CONFLICTS, (counted,)),  # noqa: S611

@@ -211,7 +211,7 @@ def rename_device(device_id: Id, name: str, *, by: By) -> Device:
 def revoke_device(device_id: Id, *, by: By) -> Device:
     """End a device's token, and those of its clones, from the next request on.
 
-    A person revokes their own devices; a manager those of members of the workspace.
+    A person revokes their own devices; a manager those of people who are in no other workspace.
     Raises `NotFound`, also for other people's devices.
     """
     caller = _caller(by)
@@ -958,12 +958,14 @@ def _set_active(email: str, active: bool, act: str, *, by: By) -> None:
 
 
 def _manages(caller: Caller, person_id: UUID) -> bool:
-    """Whether the caller manages a workspace in which this person is."""
-    return Membership.objects.filter(
-        person_id=caller.person_id,
-        role=WorkspaceRole.MANAGER,
-        workspace__memberships__person_id=person_id,
-    ).exists()
+    """Whether the caller manages every workspace in which this person is.
+
+    Who works in another lab, too, is nobody's alone: else whoever makes a workspace could draw people into it
+    and end their devices.
+    """
+    theirs = Membership.objects.filter(person_id=person_id)
+    mine = Membership.objects.filter(person_id=caller.person_id, role=WorkspaceRole.MANAGER)
+    return theirs.exists() and not theirs.exclude(workspace__in=mine.values("workspace")).exists()
 
 
 def _is_private(space: Space) -> bool:

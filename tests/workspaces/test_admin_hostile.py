@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from tests.workspaces.test_admin import browser, listing, page, told
@@ -212,3 +213,31 @@ def test_what_was_typed_is_still_there_when_an_action_refuses(people: Any) -> No
     sent = {"name": "Typed\x07", "workspace": str(people.workspace.pk)}
     html = told(browser(people.ana), reverse("admin:workspaces_space_add"), sent)
     assert "control characters" in html and 'value="Typed' in html
+
+
+def test_whoever_draws_people_into_a_workspace_learns_nothing_of_them(
+    people: Any,
+) -> None:
+    from workspaces import actions
+
+    trap = actions.create_workspace("Trap", by=people.dan.person)
+    actions.set_member_role(trap.pk, people.ben.email, "member", by=people.dan.person)
+    stranger = browser(people.dan)
+    assert "Ben's laptop" not in stranger.get(listing("workspaces_device")).content.decode()
+    assert "Ben's laptop" not in stranger.get(listing("workspaces_auditentry")).content.decode()
+    assert stranger.get(page("workspaces_device", people.ben.device.pk)).status_code != 200
+    revoked = Client().delete(f"/api/v1/devices/{people.ben.device.pk}", headers=people.dan.headers)
+    assert revoked.status_code == 404
+
+    # The lab goes on seeing the devices that hold its data, but ends nobody else's account
+    url = f"/api/v1/spaces/{people.space.pk}/changes"
+    first = Client().get(url, headers=people.ben.headers).json()
+    Client().get(url, {"cursor": first["cursor"]}, headers=people.ben.headers)
+    manager = browser(people.ana)
+    assert "Ben's laptop" in manager.get(listing("workspaces_device")).content.decode()
+    assert (
+        Client().delete(f"/api/v1/devices/{people.ben.device.pk}", headers=people.ana.headers).status_code
+        == 404
+    )
+    people.ben.device.refresh_from_db()
+    assert people.ben.device.revoked_at is None

@@ -50,13 +50,13 @@ class OfAct(DropdownFilter):
 def in_sight(request: HttpRequest) -> QuerySet[AuditEntry]:
     """What the one who asks may read.
 
-    Entries of their workspaces, and of the accounts and devices of the people there. What concerns a private
-    space is for its owner alone: what was noted while it was private, and all of it as long as it is private.
+    Entries of their workspaces, and of the accounts and devices of people who are in no other. What concerns
+    a private space is for its owner alone: what was noted while it was private, and all as long as it is.
     """
     mine = managed(request)
     entries = AuditEntry.objects.select_related("by", "workspace")
     if not mine.sees_all:
-        emails = mine.visible_people().values("email")
+        emails = mine.own_people().values("email")
         entries = entries.filter(
             Q(workspace__in=mine.workspaces) | Q(workspace=None, space_id=None, subject__in=emails)
         )

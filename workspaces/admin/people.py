@@ -421,12 +421,12 @@ class Devices(ManagedAdmin):
     change_form_outer_after_template = "workspaces/admin/device_acts.html"
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Device]:
-        people = managed(request).visible_people().values("pk")
+        people = managed(request).own_people().values("pk")
         return Device.objects.filter(person__in=people).select_related("person", "made_by")
 
     def is_managed(self, request: HttpRequest, obj: Device) -> bool:
-        mine = Membership.objects.filter(workspace__in=managed(request).workspaces)
-        return mine.filter(person=obj.person_id).exists()
+        mine = Membership.objects.filter(workspace__in=managed(request).workspaces, person=obj.person_id)
+        return mine.exists() and managed(request).own_people().filter(pk=obj.person_id).exists()
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

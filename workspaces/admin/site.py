@@ -16,7 +16,7 @@ from django.contrib import messages
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -53,6 +53,11 @@ class Managed:
         return (
             people if self.sees_all else people.filter(memberships__workspace__in=self.workspaces).distinct()
         )
+
+    def own_people(self) -> QuerySet[Person]:
+        """Those who are in no workspace but these: what concerns their accounts is for nobody else."""
+        elsewhere = Membership.objects.filter(person=OuterRef("pk")).exclude(workspace__in=self.workspaces)
+        return self.visible_people().filter(~Exists(elsewhere))
 
     def shared_spaces(self) -> QuerySet[Space]:
         """Private spaces are in no list, whoever asks."""
