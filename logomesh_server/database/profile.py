@@ -12,7 +12,8 @@ import importlib.util
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -178,11 +179,21 @@ def chosen(folder: Path) -> Profile | None:
     """
     schema = tuple(env.listing("LOGOMESH_DB_SCHEMA"))
     if url := env.text("DATABASE_URL"):
-        return from_url(url, password=password_of_the_environment(), schema=schema).secured()
+        with _named("DATABASE_URL"):
+            return from_url(url, password=password_of_the_environment(), schema=schema).secured()
     found = kept(folder)
     if found is None:
         return None
     return replace(found, schema=schema or found.schema).secured()
+
+
+@contextmanager
+def _named(variable: str) -> Iterator[None]:
+    """Say which variable it is that makes no sense."""
+    try:
+        yield
+    except ImproperlyConfigured as error:
+        raise ImproperlyConfigured(f"{variable}: {error}") from None
 
 
 def same_door(one: Profile, other: Profile) -> bool:
@@ -195,7 +206,8 @@ def replica(primary: Profile) -> Profile | None:
     if not (url := env.text("DATABASE_REPLICA_URL")):
         return None
     password = env.text("DATABASE_REPLICA_PASSWORD") or primary.password
-    named = from_url(url, password=password, schema=primary.schema).secured()
+    with _named("DATABASE_REPLICA_URL"):
+        named = from_url(url, password=password, schema=primary.schema).secured()
     return replace(named, user=named.user or primary.user)
 
 
