@@ -35,6 +35,7 @@ class Teapot(Problem):
         (RequestDataTooBig("secret"), 413, "body-too-large"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "secret"), 400, "malformed"),
         (OperationalError("secret"), 503, "unavailable"),
+        (psycopg.DatabaseError("server closed the connection: secret"), 503, "unavailable"),
         (DataError("secret"), 400, "malformed"),
         (redis.exceptions.ConnectionError("secret"), 503, "unavailable"),
         (OSError(errno.ENOSPC, "secret"), 507, "storage-full"),
