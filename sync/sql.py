@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connections
+from django.db import connections, transaction
 
 from sync import replica
+
+
+@contextmanager
+def reading_in_order() -> Iterator[None]:
+    """What is asked inside is read along an index that has its order, rather than sorted.
+
+    PostgreSQL knows nothing of how many rows a space has (`sync/migrations/0005` says why) and takes it for a
+    two-hundredth of the table. So few it would sort: all that is left of the space, for each step of a pull.
+    Measured: a first pull of 100,000 records took 8 times as long. Statements inside must not be prepared, for
+    a plan that was kept is not made anew.
+    """
+    using = replica.source()
+    with transaction.atomic(using):
+        cursor().execute("SELECT set_config('enable_sort', 'off', true)")
+        yield
 
 
 def cursor() -> psycopg.Cursor[Any]:

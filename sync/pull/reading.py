@@ -20,6 +20,7 @@ from sync.pull import scoped
 from sync.pull.cursors import END, START, Cursor
 from sync.pull.scope import ALL, Scope, Wish
 from sync.sql import cursor as sql_cursor
+from sync.sql import reading_in_order
 from sync.tables import CONFLICT_FEED_JSON, TABLES
 
 # The size of a step is written into the statement: with LIMIT as a parameter PostgreSQL's
@@ -193,7 +194,11 @@ def _rows(cursor: Cursor, size: int, embeddings: bool) -> list[tuple[int, bytes,
         return []
     cur.format = cur.format.__class__.BINARY
     # What is committed between the two statements may be of other types: it comes with the next pull.
-    return cur.execute(_query(size, names), {**parameters, "until": until}, prepare=True).fetchall()
+    query, values = _query(size, names), {**parameters, "until": until}
+    if _is_large(cursor, until):
+        with reading_in_order():
+            return cur.execute(query, values, prepare=False).fetchall()
+    return cur.execute(query, values, prepare=True).fetchall()
 
 
 _PLACE: Final = "t.space_id = %(space)b AND (t.version, t.key) > (%(version)b::int8, %(key)b)"

@@ -19,6 +19,7 @@ from sync.core.schema import RECORD_TYPES
 from sync.pull.cursors import END, Cursor
 from sync.pull.scope import Scope, Wish, is_in, parameters, since, until
 from sync.sql import cursor as sql_cursor
+from sync.sql import reading_in_order
 from sync.tables import CONFLICT_FEED_JSON, TABLES
 
 _STEP: Final = 1_000
@@ -30,12 +31,12 @@ Row = tuple[int, bytes, str]
 def rows(cursor: Cursor, wish: Wish, size: int, *, embeddings: bool) -> tuple[list[Row], bool]:
     """Up to `size` changes behind a cursor, and whether there may be more."""
     shape = _shape(wish.scope)
-    query = (
-        _first(shape, size, embeddings)
-        if _is_first(cursor)
-        else _later(shape, size, embeddings, wish.torn or cursor.key != END)
-    )
-    found = _ask(query, cursor, parameters(wish.scope))
+    values = parameters(wish.scope)
+    if _is_first(cursor):
+        with reading_in_order():
+            found = _ask(_first(shape, size, embeddings), cursor, values, prepare=False)
+    else:
+        found = _ask(_later(shape, size, embeddings, wish.torn or cursor.key != END), cursor, values)
     return found[:size], len(found) > size
 
 
@@ -71,14 +72,14 @@ def condition(type_: str, scope: Scope) -> str:
     return _owner_condition(type_, is_in(scope))
 
 
-def _ask(query: str, cursor: Cursor, values: dict[str, Any]) -> list[Any]:
+def _ask(query: str, cursor: Cursor, values: dict[str, Any], *, prepare: bool | None = None) -> list[Any]:
     place = {
         "space": cursor.space_id,
         "version": cursor.version,
         "key": cursor.key,
         "fresh": cursor.fresh_until,
     }
-    return sql_cursor().execute(query, place | values).fetchall()
+    return sql_cursor().execute(query, place | values, prepare=prepare).fetchall()
 
 
 def _shape(scope: Scope) -> Scope:
