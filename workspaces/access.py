@@ -50,16 +50,18 @@ class OpenWorkspace:
     role: str
 
 
+# Written out: an array of texts as a parameter takes the web process as long as the rest of a statement.
+_CODES: Final = "ARRAY[{}]".format(", ".join(f"'{role}_space'" for role in ROLES))
 # The rank of a {person} in each space: 0 none, 1 viewer, 2 editor, 3 owner. Only members of the
 # workspace (guests are members too) have any; a private space counts for its owner alone,
 # whatever grants stand in the tables.
 _SPACES: Final = """
     SELECT s.id, s.workspace_id, s.name, s.kind, s.archived_at IS NOT NULL,
            CASE WHEN s.kind = 'private' THEN 3 ELSE greatest(
-               (SELECT coalesce(max(array_position(%(codes)b, p.codename::text)), 0)
+               (SELECT coalesce(max(array_position({codes}, p.codename::text)), 0)
                 FROM workspaces_spaceuserpermission g JOIN auth_permission p ON p.id = g.permission_id
                 WHERE g.content_object_id = s.id AND g.user_id = {person}),
-               (SELECT coalesce(max(array_position(%(codes)b, p.codename::text)), 0)
+               (SELECT coalesce(max(array_position({codes}, p.codename::text)), 0)
                 FROM workspaces_spacegrouppermission g JOIN auth_permission p ON p.id = g.permission_id
                 JOIN workspaces_person_groups m ON m.group_id = g.group_id AND m.person_id = {person}
                 WHERE g.content_object_id = s.id)
@@ -67,7 +69,7 @@ _SPACES: Final = """
            w.role = 'manager' AS manages
     FROM workspaces_space s
     JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = {person}
-    WHERE {which} AND (s.kind = 'shared' OR s.owner_id = {person})"""
+    WHERE {which} AND (s.kind = 'shared' OR s.owner_id = {person})""".replace("{codes}", _CODES)
 _ONE: Final = _SPACES.format(which="s.id = %(space)b", person="%(person)b")
 _VISIBLE: Final = f"""
     SELECT * FROM ({_SPACES.format(which="true", person="%(person)b")}) spaces
@@ -83,20 +85,19 @@ _ROLES_IN: Final = """
         JOIN workspaces_person_groups m ON m.group_id = g.group_id
         UNION ALL
         SELECT id, owner_id, 'owner_space' FROM workspaces_space WHERE kind = 'private')
-    SELECT s.id, g.person_id, max(array_position(%(codes)b, g.codename::text))
+    SELECT s.id, g.person_id, max(array_position({codes}, g.codename::text))
     FROM workspaces_space s JOIN grants g ON g.space_id = s.id
     JOIN workspaces_membership w ON w.workspace_id = s.workspace_id AND w.person_id = g.person_id
     WHERE s.workspace_id = %(workspace)b AND (s.kind = 'shared' OR s.owner_id = g.person_id)
       AND (%(person)b::uuid IS NULL OR g.person_id = %(person)b)
-    GROUP BY s.id, g.person_id"""
+    GROUP BY s.id, g.person_id""".replace("{codes}", _CODES)
 _WORKSPACES: Final = """
     SELECT w.id, w.name, m.role FROM workspaces_workspace w
     JOIN workspaces_membership m ON m.workspace_id = w.id WHERE m.person_id = %(person)b"""
-CODES: Final = [f"{role}_space" for role in ROLES]
 SPACE_OF_CALLER: Final = _SPACES.format(which="s.id = %(space)b", person="found.person_id")
 """One space as the person of a row `found` may know of it, for the statement that finds who asks.
 
-Columns for `known`; parameters `space` and `codes` (`CODES`).
+Columns for `known`; parameter `space`.
 """
 
 
@@ -122,13 +123,13 @@ def granted(space: OpenSpace, need: Act) -> OpenSpace:
 
 def visible_spaces(caller: Caller) -> list[OpenSpace]:
     """All spaces that the caller may know of, by name."""
-    rows = _cursor().execute(_VISIBLE, {"person": caller.person_id, "codes": CODES}, prepare=True)
+    rows = _cursor().execute(_VISIBLE, {"person": caller.person_id}, prepare=True)
     return [_open(row) for row in rows]
 
 
 def roles_in(workspace_id: UUID, person_id: UUID | None = None) -> dict[tuple[UUID, UUID], str]:
     """The role of each person, or of one, in each space of a workspace, by space and person."""
-    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "person": person_id, "codes": CODES})
+    rows = _cursor().execute(_ROLES_IN, {"workspace": workspace_id, "person": person_id})
     return {(space, person): ROLES[rank - 1] for space, person, rank in rows}
 
 
@@ -167,9 +168,7 @@ def id_of(text: str | UUID) -> UUID:
 def _find(caller: Caller, space_id: str | UUID) -> OpenSpace:
     space = id_of(space_id)
     cursor = _cursor()
-    row = cursor.execute(
-        _ONE, {"space": space, "person": caller.person_id, "codes": CODES}, prepare=True
-    ).fetchone()
+    row = cursor.execute(_ONE, {"space": space, "person": caller.person_id}, prepare=True).fetchone()
     if row is not None and (found := known(row)) is not None:
         return found
     lost = cursor.execute(_LOST, (space, caller.person_id)).fetchone()

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.crypto import salted_hmac
 
-from workspaces.access import CODES, SPACE_OF_CALLER, Caller, OpenSpace, known
+from workspaces.access import SPACE_OF_CALLER, Caller, OpenSpace, known
 from workspaces.models import Person
 from workspaces.problems import DeviceRevoked, NotAllowed, Unauthenticated
 from workspaces.throttling import address_of, count_try, forget_tries
@@ -176,7 +176,7 @@ def _device_caller(token: str, client: str, space_id: UUID | None) -> tuple[Call
         raise Unauthenticated
     connection.ensure_connection()
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
-    asked = {"hash": hash_of_token(token), "client": client, "space": space_id, "codes": CODES}
+    asked = {"hash": hash_of_token(token), "client": client, "space": space_id}
     row = cursor.execute(_CALLER, asked, prepare=True).fetchone()
     if row is None:
         raise Unauthenticated("This token is unknown.")
