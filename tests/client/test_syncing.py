@@ -89,6 +89,29 @@ def test_what_is_typed_while_a_push_is_under_way_is_not_lost(laptop: Make) -> No
     assert (record["title"], record["color"]) == ("Typed", "red")
 
 
+def test_a_canvas_that_never_rests_keeps_no_round_from_ending(
+    laptop: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = laptop(), laptop()
+    a.thought("t1", title="Moved")
+    in_step(a, b)
+    push, moves = a.wire.push, 0
+
+    def pushed(*sent: Any) -> Any:
+        nonlocal moves
+        answer = push(*sent)
+        moves += 1
+        assert moves < 10
+        a.sql(f"UPDATE thoughts SET position_x = {moves}")
+        return answer
+
+    a.sql("UPDATE thoughts SET position_x = 100, title = 'Named'")
+    monkeypatch.setattr(a.wire, "push", pushed)
+    assert a.sync().spaces[0].state.value == "online"
+    monkeypatch.undo()
+    assert in_step(a, b)["thoughts", "t1"]["position_x"] == moves
+
+
 def test_the_same_push_is_sent_again_after_a_lost_answer(laptop: Make) -> None:
     a, b = laptop(), laptop()
     in_step(a, b)

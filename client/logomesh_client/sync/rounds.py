@@ -144,6 +144,8 @@ class _Round:
         self.report = SpaceReport(space)
         self.verdict: Verdict | None = None
         self.limit = 1_000
+        self._emptied = 0
+        """How many pushes had room for more. After two, all that was noted before the round is sent."""
         self._following: _Asked | None = None
         """The next page, on its way already."""
 
@@ -208,9 +210,22 @@ class _Round:
         return trouble or self._standing()
 
     def _next(self) -> Push | None:
-        """The next push, as large as the network bears."""
+        """The next push, as large as the network bears.
+
+        Moves that are made during the round wait for the next one: a canvas that never rests would keep this
+        one from ending.
+        """
+        return self.file.pending(self.space, self._room(), self._moves)
+
+    @property
+    def _moves(self) -> bool:
+        """Whether mere moves are sent now."""
+        return self.layout and self._emptied < 2
+
+    def _room(self) -> int:
+        """How many changes a push may have."""
         pace = getattr(self.server, "push_pace", None)
-        return self.file.pending(self.space, min(self.limit, pace.size if pace else self.limit), self.layout)
+        return min(self.limit, pace.size) if pace else self.limit
 
     def _standing(self) -> Standing:
         if self.verdict is not None and self.verdict.stuck:
@@ -232,6 +247,7 @@ class _Round:
     def _push(self) -> Standing | None:
         """Send all that there is. Where the space takes nothing for now, pulling goes on: why is returned."""
         while (push := self._next()) is not None:
+            room = self._room()
             try:
                 answer = self._exchange(push)
             except Problem as problem:
@@ -243,6 +259,7 @@ class _Round:
                 self._smaller(push, problem)
                 continue
             self._take(push, answer.results)
+            self._emptied += len(push.changes) < room
         return None
 
     def _exchange(self, push: Push) -> PushAnswer:
@@ -252,7 +269,7 @@ class _Round:
             return self.server.push(push.space, push.epoch, push.seen, push.changes)
         with ThreadPoolExecutor(1, "sending") as other:
             sending = other.submit(self.server.push, push.space, push.epoch, push.seen, push.changes)
-            self.file.prepare(self.space, len(push.changes) + most, self.layout)
+            self.file.prepare(self.space, len(push.changes) + most, self._moves)
             return sending.result()
 
     def _smaller(self, push: Push, problem: Problem) -> None:
