@@ -45,7 +45,10 @@ class WorkspaceAct(Enum):
     KNOW = "see its name"
     MEET = "see its members and groups"
     CREATE = "make spaces in it"
-    MANAGE = "invite, change and remove members and groups, revoke devices, read the audit trail"
+    MANAGE = (
+        "invite, change and remove members and groups, read the audit trail; revoke devices, and read the"
+        " account's entries, of people who are in no other workspace"
+    )
 
 
 MAY_IN_WORKSPACE: Final[Mapping[WorkspaceAct, frozenset[str]]] = {

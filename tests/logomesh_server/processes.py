@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -91,7 +92,12 @@ class Serving:
 
     def children(self, part: str) -> list[psutil.Process]:
         """The processes of this tree whose command line has `part` in it."""
-        return [process for process in processes_of(self.data) if part in " ".join(process.cmdline())]
+        found = []
+        for process in processes_of(self.data):
+            with suppress(psutil.Error):  # it ends just now
+                if part in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
 
 def processes_of(data: Path) -> list[psutil.Process]:

@@ -373,7 +373,7 @@ class Pace:
     A step goes inside the transaction: less work would not make its beginning and end any shorter.
     """
 
-    def __init__(self, size: int = 500, most: int = 8_000, least: int = 250, target: float = 0.05) -> None:
+    def __init__(self, size: int = 500, most: int = 2_000, least: int = 250, target: float = 0.05) -> None:
         self.size, self._most, self._least, self._target = size, most, least, target
 
     @contextmanager

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--keep", type=int, metavar="N", help="afterwards, remove all but the newest N")
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
-        target = folder / f"logomesh-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        target = folder / f"logomesh-{datetime.now(UTC):%Y%m%dT%H%M%S_%fZ}"
         try:
             backup(target)
         except BackupFailed as error:
