@@ -14,7 +14,7 @@ import redis
 from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.db import DataError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.template.loader import render_to_string
@@ -24,7 +24,7 @@ from workspaces.endpoint import BadRequest, MethodNotAllowed
 from workspaces.problems import NotFound, Problem, Unauthenticated
 
 from . import problems
-from .database.backend.base import CommitUnanswered
+from .database.backend.base import CommitUnanswered, broke_off
 from .logs import choose_request_id, request_id
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def problem_of(exception: Exception) -> Problem:
         SuspiciousOperation | DjangoBadRequest | MultiPartParserError | UnreadablePostError | UnicodeError,
     ):
         return BadRequest(_why_unreadable(exception))
-    if isinstance(exception, _AWAY) or _state(exception) in _READ_ONLY or _broke_off(exception):
+    if isinstance(exception, _AWAY) or _state(exception) in _READ_ONLY or broke_off(exception):
         return _database_problem(exception)
     if isinstance(exception, DataError | psycopg.DataError):
         logger.warning("The database refused a value", exc_info=exception)
@@ -71,7 +71,7 @@ def problem_of(exception: Exception) -> Problem:
 
 
 # The hot paths use psycopg's own cursors, so its exceptions come without Django's around them.
-_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+_AWAY = (InterfaceError, psycopg.InterfaceError)
 _READ_ONLY = {"25006"}  # a standby that was or will be the primary
 
 
@@ -81,11 +81,6 @@ def _state(exception: Exception) -> str | None:
         if isinstance(state := getattr(error, "sqlstate", None), str):
             return state
     return None
-
-
-def _broke_off(exception: Exception) -> bool:
-    """Whether libpq itself says that the connection broke: what PostgreSQL says has a code."""
-    return type(exception) in (DatabaseError, psycopg.DatabaseError) and not _state(exception)
 
 
 def _database_problem(exception: Exception) -> Problem:

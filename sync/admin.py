@@ -164,7 +164,7 @@ class WeighedMembers(Members):
     list_display = (
         "who", "role_label", "workspace", "shared_spaces", "storage", "private_spaces", "seen", "since_then",
     )  # fmt: skip
-    readonly_fields = (*Members.readonly_fields, "storage")
+    readonly_fields = (*Members.readonly_fields, "seen", "storage")
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Membership]:
         owned = SpaceSize.objects.filter(
@@ -173,11 +173,15 @@ class WeighedMembers(Members):
             space__workspace=OuterRef("workspace"),
         )
         summed = owned.order_by().values("space__owner").annotate(n=Sum("bytes")).values("n")
-        return super().in_sight(request).annotate(size=Subquery(summed))
+        theirs = within_sight(managed(request)).filter(person=OuterRef("person")).order_by()
+        seen = theirs.values("person").annotate(at=Max("last_seen_at")).values("at")
+        return super().in_sight(request).annotate(size=Subquery(summed), seen_at=Subquery(seen))
 
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         fields = super().get_fields(request, obj)
-        return fields if obj is None else (*fields, "storage")
+        return fields if obj is None else (*fields, "seen", "storage")
+
+    seen = moment_of("seen_at", gettext_lazy("last seen"), F("seen_at").asc(nulls_first=True))
 
     @display(
         description=gettext_lazy("storage owned"),

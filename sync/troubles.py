@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import Error, connection
 
 from sync.push.storing import Stored
 from sync.push.validating import Rejected
 from workspaces.access import Caller, id_of
 from workspaces.problems import NotFound, Problem
+
+logger = logging.getLogger(__name__)
 
 LATELY: Final = timedelta(days=7)
 
@@ -48,6 +51,11 @@ def note_rejected(caller: Caller, space_id: UUID, stored: Stored) -> None:
 
 
 def _note(caller: Caller, space_id: UUID, kind: str, times: int) -> None:
-    if caller.device_id is not None:
+    """A push is committed by now, and a refusal stands: that it could not be noted changes no answer."""
+    if caller.device_id is None:
+        return
+    try:
         with connection.cursor() as cursor:
             cursor.execute(_NOTE, [caller.device_id, space_id, kind, times])
+    except Error as error:
+        logger.warning("A refusal could not be noted", exc_info=error)

@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -38,6 +39,23 @@ def _push(member: Any, space: Any, *changes: dict[str, Any]) -> Any:
 
 
 # --- what devices were refused --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_that_a_refusal_cannot_be_noted_changes_no_answer(people: Any) -> None:
+    with connection.cursor() as db:
+        db.execute("ALTER TABLE sync_devicetrouble RENAME TO away")
+    try:
+        assert _push(people.cai, people.space).status_code == 403
+        sent = (change("thoughts", "t1", set={"title": "x"}), change("nonsense", "t2", set={}))
+        answer = _push(people.ben, people.space, *sent)
+        assert (answer.status_code, [one["status"] for one in answer.json()["results"]]) == (
+            200,
+            ["applied", "rejected"],
+        )
+    finally:
+        with connection.cursor() as db:
+            db.execute("ALTER TABLE away RENAME TO sync_devicetrouble")
 
 
 def test_what_a_device_is_refused_stands_at_it(people: Any) -> None:

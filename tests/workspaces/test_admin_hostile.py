@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -225,6 +226,9 @@ def test_whoever_draws_people_into_a_workspace_learns_nothing_of_them(
     stranger = browser(people.dan)
     devices, trail = listing("workspaces_device"), reverse("admin:workspaces_auditentry_export")
     assert f"{people.ben.device.pk}" not in stranger.get(devices).content.decode()
+    people.ben.device.last_seen_at = datetime(2001, 9, 9, tzinfo=UTC)
+    people.ben.device.save()
+    assert "2001" not in stranger.get(listing("workspaces_membership")).content.decode()
     assert "laptop" not in b"".join(stranger.get(trail).streaming_content).decode().replace(
         "Dan's laptop", ""
     )

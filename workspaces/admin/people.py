@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.postgres.aggregates import StringAgg
 from django.db import transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -97,14 +97,13 @@ class Members(ManagedAdmin):
     search_fields = ("person__email", "person__name")
     search_help_text = gettext_lazy("Name or e-mail address")
     ordering = ("person__email",)
-    readonly_fields: tuple[str, ...] = ("named", "workspace", "since_then", "seen", "roles", "private_spaces")
+    readonly_fields: tuple[str, ...] = ("named", "workspace", "since_then", "roles", "private_spaces")
 
     def in_sight(self, request: HttpRequest) -> QuerySet[Membership]:
         theirs = Space.objects.filter(
             kind=SpaceKind.PRIVATE, owner=OuterRef("person"), workspace=OuterRef("workspace")
         ).order_by()
         count = theirs.values("owner").annotate(n=Count("pk")).values("n")
-        seen = Device.objects.filter(person=OuterRef("person")).order_by().values("person")
         person = OuterRef(OuterRef("person"))
         held = Space.objects.filter(
             Exists(SpaceUserPermission.objects.filter(content_object=OuterRef("pk"), user=person))
@@ -117,13 +116,12 @@ class Members(ManagedAdmin):
         return rows.select_related("person", "workspace").annotate(
             private_count=Coalesce(Subquery(count), 0),
             n_roles=Coalesce(Subquery(roles), 0),
-            seen_at=Subquery(seen.annotate(at=Max("last_seen_at")).values("at")),
         )
 
     def get_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("workspace", "email", "role")
-        return ("named", "workspace", "role", "roles", "private_spaces", "since_then", "seen")
+        return ("named", "workspace", "role", "roles", "private_spaces", "since_then")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         return () if obj is None else self.readonly_fields
@@ -209,7 +207,6 @@ class Members(ManagedAdmin):
         return int(obj.private_count)
 
     since_then = moment_of("since", gettext_lazy("since"))
-    seen = moment_of("seen_at", gettext_lazy("last seen"), F("seen_at").asc(nulls_first=True))
 
 
 class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -410,7 +407,7 @@ class DeviceState(admin.SimpleListFilter):
 class Devices(ManagedAdmin):
     """Installed clients of members. Revoking one ends its token, and those of its clones, at once.
 
-    `sync.admin` registers it, with what only sync knows of a device.
+    `sync.admin` registers it and says which are in sight: sync knows whose data a device holds.
     """
 
     may_change = True
@@ -419,10 +416,6 @@ class Devices(ManagedAdmin):
     ordering = (F("last_seen_at").desc(nulls_last=True), "-created_at")
     actions = ("revoke_chosen",)
     change_form_outer_after_template = "workspaces/admin/device_acts.html"
-
-    def in_sight(self, request: HttpRequest) -> QuerySet[Device]:
-        people = managed(request).own_people().values("pk")
-        return Device.objects.filter(person__in=people).select_related("person", "made_by")
 
     def is_managed(self, request: HttpRequest, obj: Device) -> bool:
         mine = Membership.objects.filter(workspace__in=managed(request).workspaces, person=obj.person_id)

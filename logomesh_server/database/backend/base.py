@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.postgresql import base
 from psycopg import sql
 from psycopg_pool import ConnectionPool
@@ -70,6 +70,14 @@ _OUTAGES: Final[defaultdict[str, Outage]] = defaultdict(Outage)
 """By alias: a replica may be away without the primary."""
 
 
+def broke_off(error: Exception) -> bool:
+    """Whether the connection broke, rather than PostgreSQL refusing something: what that says has a code."""
+    if isinstance(error, OperationalError | psycopg.OperationalError):
+        return True
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    return type(cause) is psycopg.DatabaseError and not cause.sqlstate
+
+
 class CommitUnanswered(OperationalError):
     """The database went away while it was told to keep a transaction: nobody knows whether it has."""
 
@@ -78,7 +86,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _commit(self) -> Any:
         try:
             return super()._commit()  # type: ignore[misc]  # not in the stubs
-        except OperationalError as error:
+        except DatabaseError as error:
+            if not broke_off(error):
+                raise
             raise CommitUnanswered(*error.args) from error.__cause__
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
