@@ -128,6 +128,8 @@ def _into_keychain(name: str, secret: str) -> None:
         keyring.set_password(_SERVICE, name, secret)
     except Exception as error:
         raise _no_keychain(error) from None
+    if _from_keychain(name) != secret:  # as with keyring's backend for none, which takes everything
+        raise NoKeychain("it keeps nothing", absent=True)
 
 
 def _out_of_keychain(name: str) -> None:

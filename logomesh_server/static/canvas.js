@@ -16,10 +16,32 @@ addEventListener("DOMContentLoaded", async () => {
   const ink = getComputedStyle(document.documentElement);
   const named = (name) => ink.getPropertyValue(name).trim();
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  // A colour is free text in LogoMesh: what the browser does not know is shown in grey.
-  const colour = (text) => (text && CSS.supports("color", text) ? text : "#6b7280");
-  // What has no position of its own is laid in rows beside the others.
-  const placed = thoughts.filter((t) => t.x !== null && t.y !== null);
+  // A colour is free text in LogoMesh: what the browser does not know is shown in grey. Cytoscape knows fewer ways to
+  // write one than the browser, so that paints it and reads what came of it.
+  const painter = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const painted = new Map();
+  const colour = (text) => {
+    if (!text || !CSS.supports("color", text)) return "#6b7280";
+    if (!painted.has(text)) {
+      painter.clearRect(0, 0, 1, 1);
+      painter.fillStyle = text;
+      painter.fillRect(0, 0, 1, 1);
+      painted.set(text, `rgb(${[...painter.getImageData(0, 0, 1, 1).data.slice(0, 3)]})`);
+    }
+    return painted.get(text);
+  };
+  // What has no position of its own, or one so far out that all others would be a dot, is laid in rows beside them.
+  const near = (axis) => {
+    const values = thoughts.map((t) => t[axis]).filter((value) => value !== null && Math.abs(value) < 1e7).sort((a, b) => a - b);
+    const [low, high] = [0.25, 0.75].map((part) => values[Math.round(part * (values.length - 1))]);
+    const room = 20 * (high - low) + 10000;
+    return (value) => value !== null && value >= low - room && value <= high + room;
+  };
+  const [nearX, nearY] = [near("x"), near("y")];
+  const hasPlace = (t) => nearX(t.x) && nearY(t.y);
+  const placed = thoughts.filter(hasPlace);
+  const astray = thoughts.filter((t) => t.x !== null && t.y !== null && !hasPlace(t)).length;
+  if (astray) note.textContent = `${note.dataset.astray.replace("{n}", astray)} ${note.textContent}`;
   const right = placed.reduce((most, t) => Math.max(most, t.x), 0) + 200;
   const apart = placed.length > 0 && new Set(placed.map((t) => `${t.x} ${t.y}`)).size > placed.length / 2;
   // Canvases reach from a handful of pixels to many thousands: marks and lines grow with them, words stay as large.
@@ -28,7 +50,7 @@ addEventListener("DOMContentLoaded", async () => {
   const crowd = Math.min(3, Math.max(1, Math.sqrt(thoughts.length / 300)));
   const scale = apart ? Math.max(1, (end - left) / 1000, (bottom - top) / 600) / crowd : 1;
   const side = Math.ceil(Math.sqrt(thoughts.length));
-  const position = (t, n) => (apart && t.x !== null && t.y !== null
+  const position = (t, n) => (apart && hasPlace(t)
     ? { x: t.x, y: t.y }
     : { x: (apart ? right : 0) + (n % side) * 150, y: Math.floor(n / side) * 90 });
   // Each kind of link has a colour; the three that LogoMesh names have their own.

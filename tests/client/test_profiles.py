@@ -13,6 +13,7 @@ from pathlib import Path
 import keyring
 import keyring.backend
 import keyring.backends.fail
+import keyring.backends.null
 import pytest
 
 from logomesh_client.places import write_atomically
@@ -190,6 +191,16 @@ def test_where_there_never_was_a_keychain_there_is_just_no_token(tmp_path: Path)
     try:
         assert Secrets(tmp_path).get("profile:1") is None
         assert "there is none" in Secrets(tmp_path).keep("profile:1", "lm_secret")
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_a_keychain_that_keeps_nothing_loses_no_token(tmp_path: Path) -> None:
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.null.Keyring())
+    try:
+        assert "keeps nothing" in Secrets(tmp_path).keep("profile:1", "lm_secret")
+        assert Secrets(tmp_path).get("profile:1") == "lm_secret"
     finally:
         keyring.set_keyring(before)
 

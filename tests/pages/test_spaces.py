@@ -179,6 +179,27 @@ def test_words_on_the_canvas_never_cover_each_other(browser: Browser, lab: Lab, 
         ]
 
 
+def test_what_lies_far_out_makes_no_dot_of_all_others(browser: Browser, lab: Lab, errors: list[str]) -> None:
+    colours = ("#11223344", "oklch(60% 0.2 30)", "tomato", "no colour", "rgb(1 2 3 / 50%)")
+    placed = (
+        new("thoughts", f"astray{n}", title=f"Astray {n}", color=colour, position_x=n * 300, position_y=n % 2)
+        for n, colour in enumerate(colours)
+    )
+    far = new("thoughts", "astray9", title="Astray 9", position_x=1.7976931348623157e308, position_y=-1.2e8)
+    lab.push("Ana", *placed, far)
+    page = sign_in(browser, lab, "Ben", errors)
+    page.on("console", lambda said: errors.append(said.text) if said.type == "warning" else None)
+    page.goto(f"{lab.url}/canvas?q=Astray")
+    expect(page.locator("#map[data-ready='6']")).to_be_visible()
+    expect(page.get_by_text("far from all others and are drawn beside them: 1.")).to_be_visible()
+    drawn = page.evaluate(
+        "document.getElementById('map')._cyreg.cy.nodes()"
+        ".map(n => ({ ...n.renderedPosition(), wide: n.renderedWidth() }))"
+    )
+    assert len({round(node["x"]) for node in drawn}) == 6
+    assert all(0 <= node["x"] <= 1440 and 0 <= node["y"] <= 900 and node["wide"] > 5 for node in drawn)
+
+
 def test_reading_works_without_javascript(browser: Browser, lab: Lab, errors: list[str]) -> None:
     lab.push("Ana", new("thoughts", "plain", title="Plain", created_at="2025-05-04T10:00:00Z"))
     page = sign_in(browser, lab, "Ben", errors, java_script_enabled=False)
