@@ -148,8 +148,9 @@ def test_tokens(lab: Lab) -> None:
 
 
 def test_a_vpn_that_swallows_large_frames(lab: Lab) -> None:
-    with lab.link("vpn", Faults(swallow_over=48_000)) as link:  # all of the lab's spaces come through
-        found = steps(f"http://127.0.0.1:{link.port}", lab.device("eva"), timeouts=Timeouts(idle=3))
+    with lab.link("vpn", Faults(swallow_over=8_000)) as link:
+        # Cai's few spaces come through; no test adds to them without end, as to Eva's.
+        found = steps(f"http://127.0.0.1:{link.port}", lab.device("cai"), timeouts=Timeouts(idle=3))
     assert found["token"].result == "ok"
     assert found["large requests"].result == "warning"
     assert "MTU" in found["large requests"].remedy
