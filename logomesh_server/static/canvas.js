@@ -49,10 +49,13 @@ addEventListener("DOMContentLoaded", async () => {
   const [[left, end], [top, bottom]] = [reach("x"), reach("y")];
   const crowd = Math.min(3, Math.max(1, Math.sqrt(thoughts.length / 300)));
   const scale = apart ? Math.max(1, (end - left) / 1000, (bottom - top) / 600) / crowd : 1;
-  const side = Math.ceil(Math.sqrt(thoughts.length));
-  const position = (t, n) => (apart && hasPlace(t)
-    ? { x: t.x, y: t.y }
-    : { x: (apart ? right : 0) + (n % side) * 150, y: Math.floor(n / side) * 90 });
+  const loose = new Map(thoughts.filter((t) => !(apart && hasPlace(t))).map((t, n) => [t, n]));
+  const side = Math.ceil(Math.sqrt(loose.size));
+  const position = (t) => {
+    const n = loose.get(t);
+    if (n === undefined) return { x: t.x, y: t.y };
+    return { x: (apart ? right : 0) + (n % side) * 150, y: (apart ? top : 0) + Math.floor(n / side) * 90 };
+  };
   // Each kind of link has a colour; the three that LogoMesh names have their own.
   const kinds = [...new Set(links.map((l) => l.type))].sort();
   const own = { supports: "--good", contradicts: "--bad", related: "--soft" };
@@ -74,7 +77,7 @@ addEventListener("DOMContentLoaded", async () => {
   const graph = cytoscape({
     container: map,
     elements: [
-      ...thoughts.map((t, n) => ({ data: { id: "t" + t.id, open: t.id, title: t.title, colour: colour(t.color) }, position: position(t, n) })),
+      ...thoughts.map((t) => ({ data: { id: "t" + t.id, open: t.id, title: t.title, colour: colour(t.color) }, position: position(t) })),
       ...links.map((l, n) => ({ data: { id: "l" + n, source: "t" + l.source, target: "t" + l.target, kind: kinds.indexOf(l.type) } })),
     ],
     layout: { name: "preset", fit: true, padding: 30 },
