@@ -154,7 +154,8 @@ def see_all(browser: Browser, serving: Serving, work: Path, look: Callable[[Page
     look(page, "kept")
     page.get_by_role("button", name="Save it now").click()
     page.get_by_text("And a second paragraph.").wait_for()
-    page.get_by_role("button", name="Sign out").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign out").click()
     look(page, "sign-in")
 
 
@@ -168,22 +169,26 @@ def see_the_desk(page: Page, admin: str, look: Callable[[Page, str], None]) -> N
     page.get_by_label("A line for each person").fill(
         "cai@lab.example, member\nfay@lab.example, guest\nben@lab.example, member\nnobody, member"
     )
-    page.get_by_role("button", name="Show what will happen").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Show what will happen").click()
     look(page, "desk-invite-many-shown")
-    page.get_by_role("button", name="Invite them").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Invite them").click()
     look(page, "desk-invite-many-done")
     page.goto(f"{admin}/workspaces/group/add/")
     page.locator("[name=label]").fill("Readers")
     page.get_by_label("ben@lab.example").check()
     look(page, "desk-group-add")
-    page.get_by_role("button", name="Save", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save", exact=True).click()
     for model in DESK:
         app = "migration" if model == "import" else "workspaces"
         page.goto(f"{admin}/{app}/{model}/")
         look(page, f"desk-{model}-list")
         if model == "membership":
             page.goto(f"{admin}/{app}/{model}/?q=ben")
-        page.locator("#result_list tbody a, #result_list tbody th a").first.click()
+        with page.expect_navigation():
+            page.locator("#result_list tbody a, #result_list tbody th a").first.click()
         look(page, f"desk-{model}")
         if model == "group":
             page.goto(page.url.replace("/change/", "/delete/"))
